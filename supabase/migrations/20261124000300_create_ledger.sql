@@ -5,7 +5,7 @@
 
 create table if not exists campaign_runner.runs (
     id uuid primary key,
-    system_user_id uuid not null,
+    system_user_id uuid, -- NULL: the report came before any step had something to report
     opened_at timestamptz not null default now(),
     closed_at timestamptz, -- set by the report; a closed run takes no more steps
     constraint closed_at_is_not_before_opened_at check (closed_at >= opened_at)

@@ -229,15 +229,16 @@ begin
         true
     );
 
-    -- Launches of campaigns that were deleted.
+    -- Launches of campaigns that were deleted. An array, since a semijoin was planned as a nested loop, and an idle tick
+    -- behind 1,000 launches took 60 ms instead of 1.
     update campaign_runner.launches l
     set state = 'abandoned', closed_at = clock_timestamp()
-    where l.id in (
+    where l.id = any (array(
         select o.id
         from campaign_runner.launches o
         where o.closed_at is null and not exists (select from public.campaigns c where c.id = o.campaign_id)
         for update skip locked
-    );
+    ));
 
     -- Organizations take turns. Within a turn a fresh campaign goes first, which is often small, and then the launch
     -- that has waited longest for its next slice.
@@ -378,8 +379,8 @@ begin
     perform pg_advisory_xact_lock(campaign_runner.lock_key('run', p_run_id));
 
     -- Closed even where no step got as far as to open it: one that is still on its way must find the door shut.
-    insert into campaign_runner.runs (id, system_user_id, closed_at)
-    values (p_run_id, '00000000-0000-0000-0000-000000000000', now())
+    insert into campaign_runner.runs (id, closed_at)
+    values (p_run_id, now())
     on conflict (id) do update set closed_at = coalesce(runs.closed_at, excluded.closed_at);
 
     -- A statement of its own, whose snapshot is younger than the wait.
