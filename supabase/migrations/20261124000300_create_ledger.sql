@@ -62,7 +62,8 @@ create table if not exists campaign_runner.launch_slices (
     hi uuid not null, -- the first id after it; the highest uuid stands for the end, and belongs to the slice
     "cursor" uuid, -- the next contact id to judge; NULL: this pass is through
     contacts bigint not null default 0,
-    inserted bigint not null default 0,
+    inserted bigint not null default 0, -- over all passes
+    recipients bigint not null default 0, -- rows that this pass left there
     excluded jsonb not null default '{}',
     worked_at timestamptz not null default now(),
     primary key (launch_id, lo),

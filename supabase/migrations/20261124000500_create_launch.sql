@@ -105,7 +105,7 @@ begin
             'The campaign is more than %s minutes late, so it was held. Schedule it again to launch it.',
             p_max_lateness_minutes
         )
-        where not p_has_begun and p_now - p_scheduled_at > make_interval(mins => p_max_lateness_minutes)
+        where not p_has_begun and p_scheduled_at < p_now - make_interval(mins => p_max_lateness_minutes)
         limit 1;
 end;
 $$;
@@ -250,6 +250,7 @@ create or replace function campaign_runner.cover(
     out is_current boolean,
     out contacts bigint,
     out inserted bigint,
+    out recipients bigint,
     out excluded jsonb
 )
 language plpgsql
@@ -293,8 +294,9 @@ begin
         (select coalesce(current.is_current, false) from current),
         (select count(*) from judged j where j.reason is distinct from 'foreign'),
         (select count(*) from inserted),
+        (select count(*) from judged j where j.change in ('insert', 'keep')),
         (select coalesce(jsonb_object_agg(reasons.reason, reasons.n), '{}') from reasons)
-    into is_current, contacts, inserted, excluded;
+    into is_current, contacts, inserted, recipients, excluded;
 end;
 $$;
 comment on function campaign_runner.cover(uuid, uuid, text, uuid, uuid) is
@@ -383,7 +385,7 @@ begin
     end if;
 
     update campaign_runner.launch_slices s
-    set "cursor" = s.lo, contacts = 0, excluded = '{}', worked_at = clock_timestamp()
+    set "cursor" = s.lo, contacts = 0, recipients = 0, excluded = '{}', worked_at = clock_timestamp()
     where s.launch_id = p_launch_id;
 
     update campaign_runner.launches l
@@ -407,6 +409,7 @@ grant execute on function campaign_runner.start_over(bigint) to service_role;
 create or replace function campaign_runner.flip(
     p_run_id uuid,
     p_launch_id bigint,
+    p_recipient_count bigint,
     p_system_user_id uuid,
     p_now timestamptz
 )
@@ -422,7 +425,6 @@ declare
     v_contacts bigint;
     v_inserted bigint;
     v_excluded jsonb;
-    v_recipient_count bigint;
 begin
     select * into strict v_launch from campaign_runner.launches l where l.id = p_launch_id;
 
@@ -439,9 +441,6 @@ begin
         where s.launch_id = p_launch_id
         group by e.key
     ) total;
-    select count(*) into v_recipient_count
-    from public.campaign_recipients r
-    where r.campaign_id = v_launch.campaign_id;
 
     -- Somebody who is editing the campaign or its rules at this moment wins: we do not wait, we come back.
     select c.organization_id, c.name into v_campaign
@@ -491,7 +490,7 @@ begin
                 'previous_status', 'scheduled',
                 'new_status', 'sending',
                 'recipients_generated', v_inserted > 0,
-                'recipient_count', v_recipient_count
+                'recipient_count', p_recipient_count
             )
         );
     end if;
@@ -503,20 +502,20 @@ begin
         campaign_name = v_campaign.name,
         run_id = p_run_id,
         system_user_id = p_system_user_id,
-        late_by = p_now - l.scheduled_at,
+        late_by = case when isfinite(l.scheduled_at) then p_now - l.scheduled_at end,
         contacts = v_contacts,
         recipients_inserted = v_inserted,
-        recipient_count = v_recipient_count,
+        recipient_count = p_recipient_count,
         excluded = v_excluded
     where l.id = p_launch_id;
     delete from campaign_runner.launch_slices s where s.launch_id = p_launch_id;
 end;
 $$;
-comment on function campaign_runner.flip(uuid, bigint, uuid, timestamptz) is
+comment on function campaign_runner.flip(uuid, bigint, bigint, uuid, timestamptz) is
     'Sets the campaign to sending if it is still what the launch worked by, and writes the outcome. Raises CR001 where '
     'somebody holds the campaign or its rules, or has changed them.';
-revoke execute on function campaign_runner.flip(uuid, bigint, uuid, timestamptz) from public, anon, authenticated;
-grant execute on function campaign_runner.flip(uuid, bigint, uuid, timestamptz) to service_role;
+revoke execute on function campaign_runner.flip(uuid, bigint, bigint, uuid, timestamptz) from public, anon, authenticated;
+grant execute on function campaign_runner.flip(uuid, bigint, bigint, uuid, timestamptz) to service_role;
 
 
 create or replace function campaign_runner.claim(
@@ -675,6 +674,7 @@ declare
     v_next uuid;
     v_covered record;
     v_is_whole boolean := false;
+    v_recipient_count bigint;
 begin
     contacts := 0;
 
@@ -762,6 +762,7 @@ begin
                 "cursor" = v_next,
                 contacts = s.contacts + v_covered.contacts,
                 inserted = s.inserted + v_covered.inserted,
+                recipients = s.recipients + v_covered.recipients,
                 excluded = campaign_runner.add_counts(s.excluded, v_covered.excluded),
                 worked_at = clock_timestamp()
             where s.launch_id = v_slice.launch_id and s.lo = v_slice.lo;
@@ -800,7 +801,21 @@ begin
         outcome := 'progressed';
         return;
     end if;
-    perform campaign_runner.flip(p_run_id, v_launch.id, p_system_user_id, p_now);
+
+    select count(*) into v_recipient_count from public.campaign_recipients r where r.campaign_id = p_campaign_id;
+    -- Rows that somebody added behind us are ours to judge. Fewer than we left is a contact that was deleted: no harm.
+    if v_launch.generates
+        and v_recipient_count > (
+            select sum(s.recipients) from campaign_runner.launch_slices s where s.launch_id = v_launch.id
+        )
+    then
+        if not campaign_runner.start_over(v_launch.id) then
+            raise exception 'somebody is at work on the launch' using errcode = 'CR001';
+        end if;
+        outcome := 'progressed';
+        return;
+    end if;
+    perform campaign_runner.flip(p_run_id, v_launch.id, v_recipient_count, p_system_user_id, p_now);
     outcome := 'launched';
 end;
 $$;

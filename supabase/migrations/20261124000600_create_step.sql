@@ -190,13 +190,14 @@ as $$
 declare
     v_smallest_step constant integer := 500;
     v_candidates_at_most constant integer := 1000;
+    -- Each launch holds an advisory lock to the end of the step, and the lock table has room for a few thousand.
+    v_launches_at_most constant integer := 250;
     v_now constant timestamptz := now();
     v_deadline timestamptz := clock_timestamp() + interval '2 seconds';
     v_rows_left bigint := greatest(p_max_rows, 1);
     v_campaign_ids uuid[];
     v_campaign_id uuid;
     v_piece record;
-    v_tried integer := 0;
     v_contacts bigint := 0;
     v_launched integer := 0;
     v_failed integer := 0;
@@ -219,6 +220,8 @@ begin
 
     -- A row that somebody else has written but not committed is not waited for: its campaign's turn comes again.
     perform set_config('lock_timeout', '250ms', true);
+    -- What a deferred constraint finds must be the error of one campaign, and not of the commit of all of them.
+    set constraints all immediate;
     -- So that a project's triggers that ask auth.uid() see in whose name this is written.
     perform set_config(
         'request.jwt.claims',
@@ -270,11 +273,10 @@ begin
     ) queue;
 
     foreach v_campaign_id in array v_campaign_ids loop
-        if v_rows_left <= 0 or clock_timestamp() >= v_deadline then
+        if v_rows_left <= 0 or v_launched >= v_launches_at_most or clock_timestamp() >= v_deadline then
             v_is_more_left := true;
             exit;
         end if;
-        v_tried := v_tried + 1;
         begin
             select * into v_piece
             from campaign_runner.advance(
@@ -296,7 +298,8 @@ begin
                 v_is_more_left := true;
             end if;
         exception
-            when sqlstate 'CR001' or lock_not_available or deadlock_detected then
+            when sqlstate 'CR001' or lock_not_available or deadlock_detected or serialization_failure then
+                -- Somebody else has it: nobody is to blame, and the others go on.
                 v_busy := v_busy + 1;
             when sqlstate 'CR003' then
                 v_is_more_left := true;
@@ -321,8 +324,8 @@ begin
                 get stacked diagnostics
                     v_code = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
                     v_table = table_name, v_column = column_name, v_constraint = constraint_name;
-                -- Connection, transaction, resources, locks, operator: the database's trouble, and nobody's fault.
-                if left(v_code, 2) in ('08', '40', '53', '55', '57') then
+                -- Connection, resources, operator: the database's trouble, and nobody's fault. The step is retried.
+                if left(v_code, 2) in ('08', '53', '57') then
                     raise;
                 end if;
                 if left(v_code, 2) = '42' and campaign_runner.missing_privilege() is not null then
@@ -344,7 +347,7 @@ begin
     where t.singleton and exists (select from campaign_runner.last_tick for update skip locked);
 
     return jsonb_build_object(
-        'work_left', v_is_more_left or cardinality(v_campaign_ids) = v_candidates_at_most,
+        'work_left', v_is_more_left or (cardinality(v_campaign_ids) = v_candidates_at_most and v_launched + v_failed > 0),
         'busy', v_busy,
         'contacts', v_contacts,
         'launched', v_launched,
