@@ -1,0 +1,16 @@
+"""The HTTP function: `functions-framework --target run_campaigns`."""
+
+from __future__ import annotations
+
+import functions_framework
+from flask import Request, Response
+
+from runner import endpoint
+
+endpoint.prepare()
+
+
+@functions_framework.http
+def run_campaigns(request: Request) -> Response:
+    """Launch the campaigns that are due: `POST /` or `POST /api/campaigns/run-automation`, with a bearer token."""
+    return endpoint.answer(request)

@@ -1,0 +1,180 @@
+"""The workers of one run: the steps, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from threading import Event, Lock, get_ident
+
+from runner.budget import Budget
+from runner.clock import Clock
+from runner.errors import RunClosed, RunnerError, StatementTimeout, Unavailable
+from runner.models import StepAnswer
+from runner.pace import Pace
+from runner.retry import Retry, growing
+from runner.stop import Stop
+
+SHORTEST_WAIT_SECONDS = 0.1
+LONGEST_WAIT_SECONDS = 1.0
+ALONE_SECONDS = 5.0  # how long to ask for what others hold, once none of our own workers is at work
+
+Step = Callable[[int], StepAnswer]  # takes the number of contacts to ask for; raises RunnerError
+
+
+class Crew:
+    """Calls the step until nothing is left, the budget is spent, a stop is requested, or it fails for good.
+
+    Afterwards, over all workers: `attempts`; `steps`, those that were answered; `contacts`, scanned by them; `last`,
+    the last answer; `held`, due campaigns that somebody else still had when the crew ceased to ask.
+    """
+
+    def __init__(self, step: Step, *, pace: Pace, budget: Budget, clock: Clock, stop: Stop) -> None:
+        self._step = step
+        self._pace = pace
+        self._budget = budget
+        self._clock = clock
+        self._stop = stop
+        self._lock = Lock()
+        self._over = Event()  # do not wait any longer: nothing is left, or the crew is halted
+        self._halted = False
+        self._at_work: set[int] = set()  # threads whose last answer said that work is left
+        self._alone_since: float | None = None  # when the last of them left, the others being held up
+        self._under_way = 0  # calls
+        self._complete = False
+        self._fatal: RunnerError | None = None
+        self._lost: Unavailable | None = None
+        self.last: StepAnswer | None = None
+        self.held = 0
+        self.attempts = 0
+        self.steps = 0
+        self.contacts = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is nothing left that this run could do."""
+        return self._complete and self._fatal is None
+
+    @property
+    def error(self) -> RunnerError | None:
+        """What ended the run, or one of its workers before the run was complete."""
+        return self._fatal or (None if self.complete else self._lost)
+
+    def work(self, concurrency: int) -> None:
+        """Step in this thread, and as soon as that leaves work, go on with `concurrency` threads."""
+        answer = self._go_on(self._next(), until_work=concurrency > 1)
+        if answer is None or not answer.work_left:
+            return
+        with ThreadPoolExecutor(concurrency, thread_name_prefix="step") as pool:
+            try:
+                # A context each, as one cannot be entered twice: it carries the fields of the log.
+                workers = [pool.submit(copy_context().run, self._go_on, answer) for _ in range(concurrency)]
+                for worker in workers:
+                    worker.result()
+            except BaseException:
+                self._halt()
+                raise
+
+    def _go_on(self, answer: StepAnswer | None, *, until_work: bool = False) -> StepAnswer | None:
+        """Be one worker, from this answer on. Returns the last one; with `until_work`, the first that leaves work."""
+        waits = 0
+        try:
+            if answer is not None and answer.work_left:
+                self._join()
+            while answer is not None and not answer.nothing_left and not (until_work and answer.work_left):
+                waits = 0 if answer.work_left else waits + 1
+                if waits and not self._wait(waits):
+                    break
+                answer = self._next() if self._may_start() else None
+            return answer
+        except BaseException:
+            self._halt()
+            raise
+        finally:
+            self._leave()
+
+    def _may_start(self) -> bool:
+        return not self._halted and not self._stop.requested and self._budget.allows(self._pace.seconds)
+
+    def _wait(self, waits: int) -> bool:
+        """Give those who hold the due campaigns a little time. False: ask no more."""
+        with self._lock:
+            alone = self._alone_since is not None and not self._under_way
+            if alone and self._clock.now() - (self._alone_since or 0.0) >= ALONE_SECONDS:
+                self.held = self.last.busy if self.last else 0
+                self._complete = True  # another run is at them, or the next tick will be
+                self._over.set()
+                return False
+        seconds = growing(waits - 1, SHORTEST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
+        return not self._clock.wait(self._over, seconds * (1 + self._clock.jitter()) / 2)
+
+    def _next(self) -> StepAnswer | None:
+        """Do one step, again and again until it is answered. None: it is not, and this worker is to end."""
+        retry = Retry(self._clock, until=self._budget.steps_end, over=self._over)
+        while True:
+            asked = self._pace.rows
+            started = self._clock.now()
+            try:
+                answer = self._attempt(asked)
+            except StatementTimeout as error:
+                self._pace.halve(asked, self._clock.now() - started)
+                failure: Unavailable = error
+            except Unavailable as error:
+                failure = error
+            except RunnerError as error:
+                self._fatal = self._fatal or error
+                self._halt()
+                return None
+            else:
+                self._heard(answer, asked, self._clock.now() - started)
+                return answer
+            closed = isinstance(failure, RunClosed)
+            patient = isinstance(failure, StatementTimeout)  # it works, and it makes headway with smaller steps
+            if closed or not self._may_start() or not retry.again(patient=patient):
+                self._lost = failure
+                return None
+
+    def _attempt(self, rows: int) -> StepAnswer:
+        with self._lock:
+            self.attempts += 1
+            self._under_way += 1
+        try:
+            return self._step(rows)
+        finally:
+            with self._lock:
+                self._under_way -= 1
+
+    def _heard(self, answer: StepAnswer, asked: int, seconds: float) -> None:
+        if answer.timed_out:
+            self._pace.halve(asked, seconds)
+        else:
+            self._pace.learn(asked, answer.contacts, seconds)
+        with self._lock:
+            self.last = answer
+            self.steps += 1
+            self.contacts += answer.contacts
+            self._complete = answer.nothing_left
+            if answer.nothing_left:
+                self._over.set()
+            elif not self._halted:
+                self._over.clear()
+        if answer.work_left:
+            self._join()
+        else:
+            self._leave()
+
+    def _join(self) -> None:
+        with self._lock:
+            self._at_work.add(get_ident())
+            self._alone_since = None
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._at_work.discard(get_ident())
+            if not self._at_work and self._alone_since is None:
+                self._alone_since = self._clock.now()
+
+    def _halt(self) -> None:
+        with self._lock:
+            self._halted = True
+            self._over.set()

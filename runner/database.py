@@ -1,0 +1,203 @@
+"""The database: the only module that speaks to it, by `supabase-py` and nothing but RPC.
+
+Each call is one transaction and is tried once; what may be tried again is raised as Unavailable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, TypeVar
+from uuid import UUID
+
+import httpx
+from postgrest.exceptions import APIError
+from pydantic import BaseModel
+from supabase import Client, ClientOptions, create_client
+
+from runner import __version__
+from runner.errors import (
+    DatabaseRefused,
+    InvalidProject,
+    Nonsense,
+    OrganizationNotFound,
+    RunClosed,
+    RunnerError,
+    StatementTimeout,
+    Unreachable,
+)
+from runner.models import PreviewAnswer, RunResult, StepAnswer
+from runner.settings import Settings
+
+CONNECT_SECONDS = 5.0
+# The pool of the API drops idle connections, and to find one dropped costs a retry: do not keep them from tick to tick.
+KEEPALIVE_SECONDS = 5.0
+
+_NOT_MIGRATED = frozenset({"PGRST106", "PGRST202", "PGRST203", "42883", "42P01", "42501", "3F000"})
+_KEY_REFUSED = frozenset({"PGRST301", "PGRST302", "PGRST303"})
+_API_WITHOUT_DATABASE = frozenset({"PGRST000", "PGRST001", "PGRST002", "PGRST003"})
+_PASSING_CLASSES = ("08", "40", "53", "55", "57")  # connection, conflict, resources, locks, shutdown
+
+AnswerT = TypeVar("AnswerT", bound=BaseModel)
+
+
+@dataclass
+class _Exchange:
+    """What supabase-py has no way to pass on: a timeout for one call, and the HTTP status of its answer."""
+
+    read_seconds: float
+    status: int | None = None
+
+
+_exchange: ContextVar[_Exchange] = ContextVar("runner_exchange")
+
+
+class Database:
+    """The RPC functions of one project. Safe to use from several threads.
+
+    Every method takes `timeout`, the seconds to wait for the answer, and raises
+
+    - InvalidProject: the key, the migrations, the grants or the system user are not as they should be;
+    - DatabaseRefused: an error that trying again does not mend;
+    - Unavailable: one that it may; it is not known then whether the call took effect. StatementTimeout (it did not, and
+      less should be asked for) and RunClosed (the run was reported already) are kinds of it.
+    """
+
+    def __init__(self, settings: Settings, *, transport: httpx.BaseTransport | None = None) -> None:
+        self._settings = settings
+        self._http = _new_http_client(transport)
+        self._client = _new_client(settings, self._http)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def step(self, run_id: UUID, organization_id: UUID | None, *, max_rows: int, timeout: float) -> StepAnswer:
+        """Let the database do a bounded amount of work, up to about `max_rows` contacts.
+
+        Raises OrganizationNotFound, and what the class says.
+        """
+        parameters = {"p_run_id": run_id, **self._selection(organization_id, max_rows)}
+        return self._call("campaign_runner_step", parameters, StepAnswer, timeout)
+
+    def report(self, run_id: UUID, *, timeout: float) -> RunResult:
+        """Close a run, and read what it did."""
+        return self._call("campaign_runner_report", {"p_run_id": run_id}, RunResult, timeout)
+
+    def preview(
+        self, organization_id: UUID | None, *, cursor: dict[str, Any] | None, max_rows: int, timeout: float
+    ) -> PreviewAnswer:
+        """Read one page of what a run would do; `cursor` is that of the page before, None for the first.
+
+        Raises OrganizationNotFound, and what the class says.
+        """
+        parameters = {**self._selection(organization_id, max_rows), "p_cursor": cursor}
+        return self._call("campaign_runner_preview", parameters, PreviewAnswer, timeout)
+
+    def _selection(self, organization_id: UUID | None, max_rows: int) -> dict[str, Any]:
+        return {
+            "p_organization_id": organization_id,
+            "p_system_user_id": self._settings.system_user_id,
+            "p_system_user_roles": list(self._settings.system_user_roles),
+            "p_max_rows": max_rows,
+            "p_max_lateness_minutes": self._settings.max_lateness_minutes,
+        }
+
+    def _call(self, function: str, parameters: dict[str, Any], answer: type[AnswerT], timeout: float) -> AnswerT:
+        exchange = _Exchange(read_seconds=timeout)
+        token = _exchange.set(exchange)
+        try:
+            return answer.model_validate(self._client.rpc(function, parameters).execute().data)
+        except APIError as error:
+            raise _translated(error, exchange.status) from error
+        except httpx.RequestError as error:
+            raise Unreachable(f"No answer from the database ({type(error).__name__}).") from error
+        except (ValueError, RecursionError) as error:  # of the model, the encoding, or the nesting
+            raise Nonsense(f"{function} gave an answer of an unknown shape.") from error
+        finally:
+            _exchange.reset(token)
+
+
+def _new_http_client(transport: httpx.BaseTransport | None) -> httpx.Client:
+    return httpx.Client(
+        transport=transport,
+        http2=False,  # one HTTP/2 connection shared by threads ends in RemoteProtocolError
+        follow_redirects=False,
+        timeout=httpx.Timeout(CONNECT_SECONDS),  # but for the time to read, which each call sets
+        limits=httpx.Limits(keepalive_expiry=KEEPALIVE_SECONDS),
+        headers={"User-Agent": f"campaign-runner/{__version__}"},
+        event_hooks={"request": [_set_timeout], "response": [_keep_status]},
+    )
+
+
+def _new_client(settings: Settings, http: httpx.Client) -> Client:
+    options = ClientOptions(
+        httpx_client=http,
+        auto_refresh_token=False,
+        persist_session=False,
+        headers={"X-Client-Info": f"campaign-runner/{__version__}"},
+    )
+    return create_client(settings.supabase_url, settings.supabase_secret_key.get_secret_value(), options)
+
+
+def _set_timeout(request: httpx.Request) -> None:
+    request.extensions["timeout"] = {**request.extensions["timeout"], "read": _exchange.get().read_seconds}
+
+
+def _keep_status(response: httpx.Response) -> None:
+    _exchange.get().status = response.status_code
+
+
+def _translated(error: APIError, status: int | None) -> RunnerError:
+    """What an error of the API means to us. Only its code is passed on: its texts may hold row data or HTML."""
+    code = error.code
+    if code is None:
+        return _translated_by_status(status)
+    if code == "CR404":
+        return OrganizationNotFound()
+    if code == "CR409":
+        return RunClosed()
+    if code == "CR500":
+        return InvalidProject(error.message)  # raised by our own functions, in our own words
+    if code in _KEY_REFUSED:
+        return _key_refused()
+    if code in _NOT_MIGRATED:
+        return InvalidProject(
+            f"The runner's functions are missing from the database or closed to this key ({code}): "
+            "apply the migrations, and see that SUPABASE_SECRET_KEY is a secret key."
+        )
+    if code == "57014":
+        return StatementTimeout(f"A statement took longer than the database allows ({code}).")
+    if code in _API_WITHOUT_DATABASE or (len(code) == 5 and code.startswith(_PASSING_CLASSES)):
+        return Unreachable(f"The database is not available ({code}).")
+    if code.isdigit() and len(code) == 3:
+        return Unreachable(f"Something between here and the database answered with HTTP {code}.")
+    return DatabaseRefused(f"The database refused the call ({code[:20]!r}).")
+
+
+def _translated_by_status(status: int | None) -> RunnerError:
+    """What a JSON error without a code means: it comes from the gateway in front of the API."""
+    if status == 429 or (status or 0) >= 500:
+        return Unreachable(f"The gateway of the project answered with HTTP {status}.")
+    if status in (401, 403):
+        return _key_refused()
+    return InvalidProject(f"The gateway of the project answered with HTTP {status}: is SUPABASE_URL right?")
+
+
+def _key_refused() -> InvalidProject:
+    return InvalidProject("The project refuses the key: SUPABASE_SECRET_KEY is not one of its secret keys.")
+
+
+_lock = Lock()
+_shared: tuple[Settings, Database] | None = None
+
+
+def shared(settings: Settings, connect: Callable[[Settings], Database] = Database) -> Database:
+    """The database of this process, connected on first use. Never before: servers fork after they imported us."""
+    global _shared
+    with _lock:
+        if _shared is None or _shared[0] != settings:
+            _shared = (settings, connect(settings))
+        return _shared[1]

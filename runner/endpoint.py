@@ -1,0 +1,115 @@
+"""The HTTP contract: from a request to a response."""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import ExitStack
+from uuid import UUID, uuid4
+
+from flask import Request, Response
+from werkzeug.exceptions import ClientDisconnected
+
+from runner import log
+from runner.auth import authorize
+from runner.automation import automate
+from runner.errors import (
+    BodyTooLarge,
+    InvalidRequest,
+    MethodNotAllowed,
+    PathNotFound,
+    RequestError,
+    RunnerError,
+    Unexpected,
+)
+from runner.models import RunReport
+from runner.parameters import Parameters, parse_request
+from runner.settings import HttpSettings
+
+PATHS = ("/", "/api/campaigns/run-automation")
+BODY_BYTES = 16 * 1024
+
+_logger = logging.getLogger(__name__)
+
+
+def prepare() -> None:
+    """Set up logging, and say at once, not at the first request alone, what is wrong with the settings."""
+    log.configure()
+    try:
+        log.configure(HttpSettings.load().log_level)
+    except RunnerError as error:
+        _logger.critical("Every request will be answered with 500. %s", error)
+
+
+def answer(request: Request) -> Response:
+    """Serve one request. Raises nothing: whatever goes wrong is answered with a problem in the sense of RFC 9457."""
+    run_id = None  # a request that is refused has no run
+    with ExitStack() as context:
+        try:
+            settings = HttpSettings.load()
+            traces = [request.headers.get(name, "") for name in log.TRACE_HEADERS]
+            context.enter_context(log.bound(**log.trace_field(traces, settings.google_cloud_project)))
+            authorize(request.headers.get("Authorization"), settings.tokens)
+            parameters = _parameters(request)
+            run_id = uuid4()
+            return _success(automate(settings, parameters, run_id=run_id))
+        except RunnerError as error:
+            return _refused(error, run_id)
+        except Exception:
+            run_id = run_id or uuid4()  # at least to find the lines of the log by
+            with log.bound(run_id=run_id):
+                _logger.exception("A request failed unexpectedly.")
+            return _problem(Unexpected(), run_id)
+
+
+def _parameters(request: Request) -> Parameters:
+    if request.path not in PATHS:
+        raise PathNotFound
+    if request.method != "POST":
+        raise MethodNotAllowed
+    return parse_request(request.args.lists(), _body(request), request.mimetype)
+
+
+def _body(request: Request) -> bytes:
+    # Not by request.max_content_length: the server drains the body after us, and the limit would make that a 500.
+    if (request.content_length or 0) > BODY_BYTES:
+        raise BodyTooLarge
+    body = b""
+    try:
+        while len(body) <= BODY_BYTES and (part := request.stream.read(BODY_BYTES + 1 - len(body))):
+            body += part
+    except ClientDisconnected:
+        raise InvalidRequest("The body ended early.") from None
+    if len(body) > BODY_BYTES:
+        raise BodyTooLarge
+    return body
+
+
+def _success(report: RunReport) -> Response:
+    response = _response(200, "application/json", report.result.model_dump_json(), report.run_id)
+    response.headers["X-Run-Complete"] = str(report.complete).lower()
+    return response
+
+
+def _refused(error: RunnerError, run_id: UUID | None) -> Response:
+    level = logging.WARNING if isinstance(error, RequestError) else logging.ERROR
+    with log.bound(run_id=run_id):
+        _logger.log(level, "Answered with %d: %s", error.status, error)
+    return _problem(error, run_id)
+
+
+def _problem(error: RunnerError, run_id: UUID | None) -> Response:
+    problem = {"type": "about:blank", "title": error.title, "status": error.status, "detail": error.detail}
+    if run_id is not None:
+        problem["run_id"] = str(run_id)
+    response = _response(error.status, "application/problem+json", json.dumps(problem), run_id)
+    response.headers.update(error.headers)
+    return response
+
+
+def _response(status: int, content_type: str, body: str, run_id: UUID | None) -> Response:
+    response = Response(body, status, content_type=content_type)
+    response.headers["Cache-Control"] = "no-store"
+    if run_id is not None:
+        response.headers["X-Run-Id"] = str(run_id)
+    return response

@@ -1,0 +1,99 @@
+"""What crosses the HTTP and RPC borders.
+
+RunResult is both the HTTP answer of a run and that of `campaign_runner_report`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, model_validator
+
+
+class CampaignOutcome(BaseModel):
+    """One campaign that a run moved to `sending` (or, in a dry run, would move)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    campaign_id: UUID
+    organization_id: UUID
+    name: StrictStr
+    previous_status: Literal["scheduled"]
+    new_status: Literal["sending"]
+    recipients_generated: StrictBool
+    recipient_count: int = Field(ge=0, strict=True)
+
+
+class CampaignError(BaseModel):
+    """One campaign that a run tried and could not launch, with a reason that a campaign manager understands."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    campaign_id: UUID
+    error: StrictStr
+
+
+class RunResult(BaseModel):
+    """What a run did: the body of the HTTP answer, with exactly these keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    processed_count: int = Field(ge=0, strict=True)
+    campaigns: tuple[CampaignOutcome, ...]
+    errors: tuple[CampaignError, ...]
+
+    @classmethod
+    def of(cls, campaigns: Iterable[CampaignOutcome] = (), errors: Iterable[CampaignError] = ()) -> Self:
+        """The result that consists of these."""
+        launched = tuple(campaigns)
+        return cls(processed_count=len(launched), campaigns=launched, errors=tuple(errors))
+
+    @model_validator(mode="after")
+    def _count_is_the_number_of_campaigns(self) -> Self:
+        if self.processed_count != len(self.campaigns):
+            raise ValueError("processed_count is not the number of campaigns")
+        return self
+
+
+class StepAnswer(BaseModel):
+    """The answer of `campaign_runner_step`. Keys that a newer database adds are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    work_left: StrictBool  # something is free to be worked on now
+    busy: int = Field(ge=0, strict=True)  # due campaigns that another transaction holds
+    contacts: int = Field(ge=0, strict=True)  # scanned by this step
+    launched: int = Field(ge=0, strict=True)
+    failed: int = Field(ge=0, strict=True)
+    timed_out: StrictBool  # a statement timeout hit one campaign, and was undone for it alone
+    to_report: StrictBool  # this run has outcomes in the ledger
+
+    @property
+    def nothing_left(self) -> bool:
+        """No campaign is due, not even one that somebody else holds."""
+        return not self.work_left and self.busy == 0
+
+
+class PreviewAnswer(BaseModel):
+    """One page of `campaign_runner_preview`; `cursor` asks for the next one, None: this was the last."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    campaigns: tuple[CampaignOutcome, ...]
+    errors: tuple[CampaignError, ...]
+    cursor: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """A run that is over.
+
+    `complete` is False when it ended with work left, which the next run goes on with.
+    """
+
+    run_id: UUID
+    result: RunResult
+    complete: bool

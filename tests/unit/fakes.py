@@ -1,0 +1,127 @@
+"""Seams for the unit tests: an API behind httpx.MockTransport, and a clock that never sleeps."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from runner.clock import Clock
+
+URL = "https://canary-project.supabase.co"
+KEY = "sb_secret_CANARY_KEY_4f1d"
+TOKEN = "CANARY-TOKEN-0123456789-0123456789-0123456789"
+USER = "11111111-1111-4111-8111-111111111111"
+ORGANIZATION = "22222222-2222-4222-8222-222222222222"
+CAMPAIGN = "33333333-3333-4333-8333-333333333333"
+ROW_DATA = "CANARY-ROW jane@example.com"
+
+Reply = dict[str, Any] | httpx.Response | Exception | Callable[[], dict[str, Any]]
+
+
+class FakeClock(Clock):
+    """Time passes when somebody waits, and when a test says so."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._now = 1000.0
+        self.waits: list[float] = []
+
+    def now(self) -> float:
+        return self._now
+
+    def wait(self, over: Event, seconds: float) -> bool:
+        self.waits.append(seconds)
+        self.advance(seconds)
+        return over.wait(0.0005)  # lets other threads have their turn
+
+    def jitter(self) -> float:
+        return 1.0
+
+    def advance(self, seconds: float) -> None:
+        with self._lock:
+            self._now += seconds
+
+
+@dataclass
+class FakeApi:
+    """Answers each function from its list of replies, and with the last one from then on; a reply may be a function."""
+
+    replies: dict[str, list[Reply]] = field(default_factory=dict)
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    requests: list[httpx.Request] = field(default_factory=list)
+    before: Callable[[str, dict[str, Any]], None] = lambda name, parameters: None
+
+    def on(self, name: str, *replies: Reply) -> None:
+        self.replies["campaign_runner_" + name] = list(replies)
+
+    def names(self) -> list[str]:
+        return [name.removeprefix("campaign_runner_") for name, _ in self.calls]
+
+    def asked(self, name: str) -> list[dict[str, Any]]:
+        return [parameters for each, parameters in self.calls if each == "campaign_runner_" + name]
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        name = request.url.path.removeprefix("/rest/v1/rpc/")
+        parameters = json.loads(request.content)
+        self.requests.append(request)
+        self.calls.append((name, parameters))
+        self.before(name.removeprefix("campaign_runner_"), parameters)
+        replies = self.replies[name]
+        reply = replies.pop(0) if len(replies) > 1 else replies[0]
+        if isinstance(reply, Exception):
+            raise reply
+        if callable(reply) and not isinstance(reply, httpx.Response):
+            reply = reply()
+        return reply if isinstance(reply, httpx.Response) else httpx.Response(200, json=reply)
+
+
+def step(**changes: Any) -> dict[str, Any]:
+    """The answer of a step; that of an idle one, but for the changes."""
+    idle = {
+        "work_left": False,
+        "busy": 0,
+        "contacts": 0,
+        "launched": 0,
+        "failed": 0,
+        "timed_out": False,
+        "to_report": False,
+    }
+    return idle | changes
+
+
+def outcome(number: int = 0, *, recipients: int = 3) -> dict[str, Any]:
+    return {
+        "campaign_id": str(UUID(int=UUID(CAMPAIGN).int + number)),
+        "organization_id": ORGANIZATION,
+        "name": f"Campaign {number}",
+        "previous_status": "scheduled",
+        "new_status": "sending",
+        "recipients_generated": recipients > 0,
+        "recipient_count": recipients,
+    }
+
+
+def report(*campaigns: dict[str, Any], errors: tuple[dict[str, Any], ...] = ()) -> dict[str, Any]:
+    return {"processed_count": len(campaigns), "campaigns": list(campaigns), "errors": list(errors)}
+
+
+def failure(text: str = "The audience is too large.") -> dict[str, Any]:
+    return {"campaign_id": CAMPAIGN, "error": text}
+
+
+def refusal(code: str | None, status: int = 400, message: str = ROW_DATA) -> httpx.Response:
+    """An error as PostgREST gives it, full of what nobody may see."""
+    body = {"message": message, "details": f"Failing row contains ({ROW_DATA})", "hint": ROW_DATA}
+    return httpx.Response(status, json=body if code is None else {"code": code, **body})
+
+
+def page(status: int) -> httpx.Response:
+    """An error page of a gateway."""
+    return httpx.Response(status, html=f"<html><body>{ROW_DATA} error {status}</body></html>")

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from runner.stop import Stop, stop_on_signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])
+def test_a_signal_requests_the_stop_and_the_second_does_what_it_did_before(number: signal.Signals) -> None:
+    seen: list[int] = []
+    before = signal.signal(number, lambda received, frame: seen.append(received))
+    try:
+        with stop_on_signals() as stop:
+            assert not stop.requested
+            os.kill(os.getpid(), number)
+            assert stop.requested
+            assert seen == []
+            os.kill(os.getpid(), number)
+            assert seen == [number]
+    finally:
+        signal.signal(number, before)
+
+
+def test_the_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with stop_on_signals():
+        assert signal.getsignal(signal.SIGTERM) is not before[0]
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def test_in_another_thread_nothing_is_touched() -> None:
+    before, stops = signal.getsignal(signal.SIGTERM), []
+
+    def elsewhere() -> None:
+        with stop_on_signals() as stop:
+            stops.append((stop, signal.getsignal(signal.SIGTERM)))
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    ((stop, handler),) = stops
+    assert isinstance(stop, Stop)
+    assert not stop.requested
+    assert handler == before
