@@ -333,7 +333,7 @@ begin
     for i in 1..8 loop
         select c.id into v_bound
         from public.contacts c
-        where c.organization_id = p_organization_id and c.id >= v_from
+        where c.organization_id = p_organization_id and c.id >= v_from and c.id < v_last
         order by c.id
         offset p_contacts
         limit 1;
@@ -733,8 +733,8 @@ begin
             select c.id into v_next
             from public.contacts c
             where c.organization_id = v_launch.organization_id
-                and c.id between v_slice."cursor" and v_slice.hi
-                and (c.id < v_slice.hi or v_slice.hi = v_last)
+                and c.id >= v_slice."cursor"
+                and c.id < v_slice.hi -- the highest uuid is no bound: it belongs to the range before it
             order by c.id
             offset v_max_rows
             limit 1;

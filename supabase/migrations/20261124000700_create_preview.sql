@@ -73,7 +73,7 @@ begin
             loop
                 select c.id into v_next
                 from public.contacts c
-                where c.organization_id = v_due.organization_id and c.id >= v_from
+                where c.organization_id = v_due.organization_id and c.id >= v_from and c.id < v_last
                 order by c.id
                 offset greatest(v_rows_left, 1)
                 limit 1;

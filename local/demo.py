@@ -1,0 +1,111 @@
+"""`make run`: the main job on demo data, in front of your eyes."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+import psycopg
+
+from local.function import Function
+from local.serve import curl, function_environment
+from local.stack import Stack
+
+SEED = Path(__file__).parent.parent / "supabase" / "seed.sql"
+
+# What supabase/seed.sql must become: status and number of recipients.
+EXPECTED = {
+    "Newsletter to 25,000": ("sending", 25_000),
+    "Offer to VIPs": ("sending", 480),
+    "Invitation to three": ("sending", 3),
+    "Due tomorrow": ("scheduled", 0),
+    "Paused by Maria": ("paused", 0),
+    "Newsletter of last year": ("sent", 200),
+    "Welcome to Contoso": ("sending", 1_200),
+    "We miss you": ("sending", 0),
+    "Fabrikam opens": ("scheduled", 0),
+}
+REFUSED = "Fabrikam opens"
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What the database says about one."""
+
+    id: str
+    name: str
+    organization: str
+    status: str
+    recipients: int
+
+
+def run() -> None:
+    """Play the demo. Raises ClickException where the outcome is not the one expected."""
+    click.echo("Starting Postgres 18, the migrations and the REST server …")
+    with Stack() as stack, psycopg.connect(stack.project.database_url, autocommit=True) as connection:
+        click.echo("Loading supabase/seed.sql …")
+        connection.execute(SEED.read_bytes())
+        before = _campaigns(connection)
+        environment = function_environment(stack.project)
+        click.echo("Starting the function …\n")
+        with Function(environment) as function:
+            click.echo(f"{curl(function.url, environment['RUNNER_TOKENS'])}\n")
+            first, seconds = _call(function, environment["RUNNER_TOKENS"])
+            after = _campaigns(connection)
+            _show(before, after)
+            click.echo(f"That took {seconds:.2f} s. The same request again:\n")
+            second, seconds = _call(function, environment["RUNNER_TOKENS"])
+            _check(first, second, after, _campaigns(connection))
+            click.echo(f"That took {seconds:.2f} s, and changed nothing.")
+    click.echo("Everything is stopped, and its data thrown away.")
+
+
+def _call(function: Function, token: str) -> tuple[dict[str, Any], float]:
+    started = time.perf_counter()
+    response = httpx.post(
+        f"{function.url}/api/campaigns/run-automation", headers={"Authorization": f"Bearer {token}"}, timeout=120
+    )
+    seconds = time.perf_counter() - started
+    if response.status_code != 200:
+        raise click.ClickException(f"The function answered {response.status_code}: {response.text}")
+    body: dict[str, Any] = response.json()
+    click.echo(json.dumps(body, indent=2, ensure_ascii=False) + "\n")
+    return body, seconds
+
+
+def _campaigns(connection: psycopg.Connection) -> list[Campaign]:
+    rows = connection.execute(
+        """
+        select c.id::text, c.name, o.name, c.status,
+            (select count(*) from public.campaign_recipients r where r.campaign_id = c.id)
+        from public.campaigns c
+        join public.organizations o on o.id = c.organization_id
+        order by c.id
+        """
+    )
+    return [Campaign(*row) for row in rows]
+
+
+def _show(before: list[Campaign], after: list[Campaign]) -> None:
+    click.echo(f"{'campaign':24} {'organization':13} {'status':24} {'recipients':>16}")
+    click.echo(f"{'':24} {'':13} {'before → after':24} {'before → after':>16}")
+    for old, new in zip(before, after, strict=True):
+        status, recipients = f"{old.status} → {new.status}", f"{old.recipients:,} → {new.recipients:,}"
+        click.echo(f"{new.name:24} {new.organization:13} {status:24} {recipients:>16}")
+    click.echo()
+
+
+def _check(first: dict[str, Any], second: dict[str, Any], after: list[Campaign], at_last: list[Campaign]) -> None:
+    if {campaign.name: (campaign.status, campaign.recipients) for campaign in after} != EXPECTED:
+        raise click.ClickException(f"The campaigns are not what they should have become: {EXPECTED}")
+    if {error["campaign_id"] for error in first["errors"]} != {c.id for c in after if c.name == REFUSED}:
+        raise click.ClickException(f"{REFUSED}, and it alone, should have been refused.")
+    if first["processed_count"] != sum(status == "sending" for status, _ in EXPECTED.values()):
+        raise click.ClickException("The response does not name exactly the campaigns that were launched.")
+    if second["processed_count"] != 0 or at_last != after:
+        raise click.ClickException("The second request changed something.")

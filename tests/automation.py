@@ -1,0 +1,80 @@
+"""A run as the function makes it, over one connection of the service role."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+from uuid import UUID, uuid4
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+STEPS_AT_MOST = 2000
+
+
+class Automation:
+    """A run with an id of its own: steps until no work is left, then the report."""
+
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        system_user: UUID,
+        *,
+        organization: UUID | None = None,
+        roles: Sequence[str] = ("member",),
+        max_rows: int = 20_000,
+        max_lateness_minutes: int | None = None,
+    ) -> None:
+        self.connection = connection
+        self.run_id = uuid4()
+        self.system_user = system_user
+        self.organization = organization
+        self.roles = list(roles)
+        self.max_rows = max_rows
+        self.max_lateness_minutes = max_lateness_minutes
+
+    def step(self) -> dict[str, Any]:
+        """One step."""
+        return self._call(
+            "select public.campaign_runner_step(%s, %s, %s, %s, %s, %s)",
+            *(self.run_id, self.organization, self.system_user, self.roles, self.max_rows, self.max_lateness_minutes),
+        )
+
+    def finish(self) -> Self:
+        """Steps until none is left to do. A campaign that was found busy is asked for again."""
+        for _ in range(STEPS_AT_MOST):
+            answer = self.step()
+            if not answer["work_left"] and not answer["busy"]:
+                return self
+        raise AssertionError(f"there is work left after {STEPS_AT_MOST} steps")
+
+    def report(self) -> dict[str, Any]:
+        """The report, which closes the run."""
+        return self._call("select public.campaign_runner_report(%s)", self.run_id)
+
+    def launch(self) -> dict[str, Any]:
+        """The whole run."""
+        return self.finish().report()
+
+    def preview(self) -> dict[str, Any]:
+        """The dry run: what a report would say."""
+        campaigns: list[Any] = []
+        errors: list[Any] = []
+        cursor: dict[str, Any] | None = None
+        for _ in range(STEPS_AT_MOST):
+            answer = self._call(
+                "select public.campaign_runner_preview(%s, %s, %s, %s, %s, %s)",
+                *(self.organization, self.system_user, self.roles, self.max_rows, self.max_lateness_minutes),
+                cursor and Jsonb(cursor),
+            )
+            campaigns += answer["campaigns"]
+            errors += answer["errors"]
+            cursor = answer["cursor"]
+            if cursor is None:
+                return {"processed_count": len(campaigns), "campaigns": campaigns, "errors": errors}
+        raise AssertionError(f"there is work left after {STEPS_AT_MOST} calls")
+
+    def _call(self, statement: str, *values: Any) -> dict[str, Any]:
+        [(answer,)] = self.connection.execute(statement.encode(), values).fetchall()
+        assert isinstance(answer, dict)
+        return answer

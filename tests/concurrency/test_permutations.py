@@ -1,0 +1,206 @@
+"""Two connections, steps in a stated order. Each test names its permutation; nothing sleeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from tests.concurrency.runs import Run
+
+Connection = psycopg.Connection[Any]
+
+
+@pytest.fixture
+def organization(database: Connection) -> str:
+    organization = str(uuid4())
+    database.execute("insert into organizations (id, name) values (%s, 'Organization')", (organization,))
+    database.execute(
+        "insert into organization_members (organization_id, user_id) select %s, id from profiles", (organization,)
+    )
+    database.execute(
+        "insert into contacts (organization_id, email)"
+        " select %s, i || '@example.org' from generate_series(1, 100) as i",
+        (organization,),
+    )
+    return organization
+
+
+@pytest.fixture
+def campaign(database: Connection, organization: str) -> str:
+    campaign = str(uuid4())
+    database.execute(
+        "insert into campaigns (id, organization_id, name, status, scheduled_at)"
+        " values (%s, %s, 'Campaign', 'scheduled', now() - interval '1 minute')",
+        (campaign, organization),
+    )
+    database.execute(
+        "insert into campaign_target_rules (campaign_id, organization_id) values (%s, %s)", (campaign, organization)
+    )
+    return campaign
+
+
+@pytest.fixture
+def editor(database_url: str) -> Iterator[Connection]:
+    """A person's connection, whose edit is not committed until the test says so."""
+    with psycopg.connect(database_url) as editor:
+        yield editor
+        editor.rollback()
+
+
+def recipients(database: Connection, campaign: str) -> int:
+    [(count,)] = database.execute(
+        "select count(*) from campaign_recipients where campaign_id = %s", (campaign,)
+    ).fetchall()
+    return int(count)
+
+
+def status(database: Connection, campaign: str) -> str:
+    [(status,)] = database.execute("select status from campaigns where id = %s", (campaign,)).fetchall()
+    return str(status)
+
+
+def test_claim_claim__the_second_run_leaves_a_claimed_campaign_alone(
+    run: Run, rival: Run, campaign: str, database: Connection
+) -> None:
+    first = run.step(commit=False)
+    second = rival.step()
+    run.commit()
+
+    assert (first["launched"], second["launched"], second["busy"]) == (1, 0, 1)
+    assert [c["campaign_id"] for c in run.report()["campaigns"]] == [campaign]
+    assert rival.report()["campaigns"] == []
+    assert recipients(database, campaign) == 100
+
+
+def test_claim_claim__the_second_run_takes_a_campaign_whose_claim_was_rolled_back(
+    run: Run, rival: Run, campaign: str, database: Connection
+) -> None:
+    run.step(commit=False)
+    assert rival.step()["busy"] == 1
+    run.rollback()
+    assert rival.step()["launched"] == 1
+    assert [c["campaign_id"] for c in rival.report()["campaigns"]] == [campaign]
+    assert recipients(database, campaign) == 100
+
+
+def test_slice_slice__two_runs_work_on_different_slices_of_one_audience(
+    run: Run, rival: Run, campaign: str, database: Connection
+) -> None:
+    run.step(max_rows=5)  # the first slice, and a cut of the rest into more
+    first = run.step(max_rows=5, commit=False)
+    second = rival.step(max_rows=5)
+    run.commit()
+    assert (first["contacts"], second["contacts"]) == (5, 5)
+    run.finish()
+    assert recipients(database, campaign) == 100
+
+
+def test_claim_pause__a_campaign_paused_before_the_flip_stays_paused(
+    run: Run, editor: Connection, campaign: str, database: Connection
+) -> None:
+    editor.execute("update campaigns set status = 'paused' where id = %s", (campaign,))
+    assert run.step()["busy"] == 1  # it does not wait for the editor, and does not launch behind its back
+    editor.commit()
+    assert run.step() | {"to_report": None} == {
+        "work_left": False, "busy": 0, "contacts": 0, "launched": 0, "failed": 0, "timed_out": False, "to_report": None
+    }  # fmt: skip
+    assert status(database, campaign) == "paused"
+
+
+def test_claim_pause__an_edit_that_is_rolled_back_holds_nothing_up(
+    run: Run, editor: Connection, campaign: str, database: Connection
+) -> None:
+    editor.execute("update campaigns set status = 'paused' where id = %s", (campaign,))
+    assert run.step()["busy"] == 1
+    editor.rollback()
+    assert run.step()["launched"] == 1
+    assert status(database, campaign) == "sending"
+
+
+def test_flip_edit_rules__rules_that_are_being_edited_are_not_launched_by(
+    run: Run, editor: Connection, campaign: str, database: Connection
+) -> None:
+    editor.execute(
+        "update campaign_target_rules set include_emails = '{1@example.org}' where campaign_id = %s", (campaign,)
+    )
+    assert run.step()["busy"] == 1
+    editor.commit()
+    assert run.step()["launched"] == 1
+    assert recipients(database, campaign) == 1
+
+
+def test_generate_edit_rules__the_audience_is_made_anew_by_the_new_rules(
+    run: Run, editor: Connection, campaign: str, database: Connection
+) -> None:
+    run.step(max_rows=30)
+    run.step(max_rows=30)
+    assert recipients(database, campaign) > 30
+    editor.execute(
+        "update campaign_target_rules set include_emails = '{1@example.org, 99@example.org}' where campaign_id = %s",
+        (campaign,),
+    )
+    editor.commit()
+    run.finish(max_rows=30)
+    assert recipients(database, campaign) == 2
+    assert status(database, campaign) == "sending"
+
+
+def test_generate_unsubscribe__who_unsubscribes_behind_the_cursor_is_no_recipient(
+    run: Run, campaign: str, database: Connection
+) -> None:
+    run.step(max_rows=30)
+    database.execute(
+        "update contacts set is_subscribed = false where id in (select contact_id from campaign_recipients limit 10)"
+    )
+    run.finish(max_rows=30)
+    assert recipients(database, campaign) == 90
+
+
+def test_flip_unsubscribe__whoever_unsubscribed_before_a_held_up_flip_is_no_recipient(
+    run: Run, editor: Connection, campaign: str, database: Connection
+) -> None:
+    """The flip that could not be made leaves nothing behind that a later one would take for the audience."""
+    editor.execute("update campaigns set name = 'Renamed' where id = %s", (campaign,))
+    assert run.step()["busy"] == 1
+    database.execute("update contacts set is_subscribed = false where email = '1@example.org'")
+    editor.commit()
+    assert run.step()["launched"] == 1
+    assert recipients(database, campaign) == 99
+
+
+def test_flip_delete__a_campaign_that_is_being_deleted_is_not_launched(
+    run: Run, editor: Connection, campaign: str, database: Connection
+) -> None:
+    run.step(max_rows=30)
+    editor.execute("delete from campaigns where id = %s", (campaign,))
+    while (answer := run.step(max_rows=30))["work_left"]:
+        pass
+    assert answer["launched"] == 0
+    editor.commit()
+    assert run.step()["busy"] == 0
+    assert recipients(database, campaign) == 0
+    [(state,)] = database.execute("select state from campaign_runner.launches").fetchall()
+    assert state == "abandoned"
+
+
+def test_step_report__the_report_waits_for_a_step_that_is_still_running(
+    run: Run, second_connection: Run, campaign: str
+) -> None:
+    run.step(commit=False)
+    with second_connection.reporting() as report:  # asks, and is seen to wait for the step
+        run.commit()
+    assert [c["campaign_id"] for c in report()["campaigns"]] == [campaign]
+
+
+def test_report_step__a_step_that_comes_after_the_report_is_refused(
+    run: Run, campaign: str, database: Connection
+) -> None:
+    assert run.report()["campaigns"] == []
+    with pytest.raises(psycopg.DatabaseError) as refusal:
+        run.step()
+    assert refusal.value.sqlstate == "CR409"
+    assert status(database, campaign) == "scheduled"

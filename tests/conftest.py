@@ -1,0 +1,99 @@
+"""The databases of the tests: a server for each version of Postgres, a migrated template on it, a clone for each test."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from local.binaries import available_versions
+from local.migration import apply_migrations
+from local.postgres import Postgres
+from tests.server import GivenServer, Server
+
+Connection = psycopg.Connection[Any]
+Connect = Callable[..., Connection]
+
+VERSIONS = (16, 18)  # the whole suite runs on these, and what is marked every_version on all that are here
+GIVEN = os.environ.get("DATABASE_URL")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "every_version: runs on every version of Postgres that is available")
+    config.addinivalue_line("markers", "slow: takes more than 15 s")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "server" not in metafunc.fixturenames:
+        return
+    versions: tuple[int | None, ...] = VERSIONS
+    if GIVEN:
+        versions = (None,)
+    elif metafunc.definition.get_closest_marker("every_version"):
+        versions = available_versions()
+    names = [f"postgres{version or ''}" for version in versions]
+    metafunc.parametrize("server", versions, ids=names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """An embedded server; where DATABASE_URL is set, the one that it names."""
+    if GIVEN:
+        yield GivenServer(GIVEN)
+        return
+    with Postgres(request.param) as postgres:
+        yield postgres
+
+
+@pytest.fixture(scope="session")
+def template(server: Server) -> Iterator[str]:
+    """A migrated database to which nobody is connected."""
+    name = f"template_{uuid4().hex}"
+    apply_migrations(server.create_database(name))
+    yield name
+    server.drop_database(name)
+
+
+@pytest.fixture
+def database_url(server: Server, template: str) -> Iterator[str]:
+    """A migrated database of the test's own."""
+    name = f"test_{uuid4().hex}"
+    yield server.clone_database(name, template)
+    server.drop_database(name)
+
+
+@pytest.fixture
+def empty_database_url(server: Server) -> Iterator[str]:
+    """A new project, without the migrations."""
+    name = f"test_{uuid4().hex}"
+    yield server.create_database(name)
+    server.drop_database(name)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Connection]:
+    """The test's connection to its database, as the owner of the tables."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def connect_as(database_url: str) -> Iterator[Connect]:
+    """Connects in a role of the API, as PostgREST does for whoever has signed in as `user`."""
+    with ExitStack() as connections:
+
+        def connect(role: str, user: UUID | None = None) -> Connection:
+            connection = connections.enter_context(psycopg.connect(database_url, autocommit=True))
+            claims = {"role": role} | ({"sub": str(user)} if user else {})
+            connection.execute("select set_config('request.jwt.claims', %s, false)", (json.dumps(claims),))
+            connection.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
+            return connection
+
+        yield connect

@@ -1,0 +1,126 @@
+"""Every bad input has its exact status, content type and headers, through the real server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.http.service import Service
+
+UNKNOWN = "11111111-1111-4111-8111-111111111111"
+JSON = {"Content-Type": "application/json"}
+
+
+def assert_problem(response: httpx.Response, status: int) -> None:
+    assert response.status_code == status
+    assert response.headers["Content-Type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["status"] == status
+    assert {"type", "title", "detail"} <= problem.keys()
+
+
+@pytest.mark.parametrize("path", ["/", "/api/campaigns/run-automation"])
+def test_both_paths_run(service: Service, path: str) -> None:
+    response = service.post(path)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.json() == {"processed_count": 0, "campaigns": [], "errors": []}
+    assert response.headers["X-Run-Id"]
+    assert response.headers["X-Run-Complete"] == "true"
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        b"",
+        b"Bearer",
+        b"Bearer wrong",
+        b"Basic abcdef",
+        "Bearer gültig".encode(),
+        "Bearer gültig".encode("latin-1"),
+        b"Bearer " + b"x" * 6_000,
+    ],
+    ids=["missing", "blank", "scheme only", "wrong", "other scheme", "utf-8", "latin-1", "6,000 bytes"],
+)
+@pytest.mark.parametrize("path", ["/", "/nowhere"])
+def test_without_the_token_everything_is_401(service: Service, path: str, authorization: bytes | None) -> None:
+    headers = {} if authorization is None else {b"Authorization": authorization}
+    response = httpx.post(service.url + path, headers=headers)
+    assert_problem(response, 401)
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_the_scheme_is_read_in_any_case(service: Service) -> None:
+    assert service.post(headers={"Authorization": f"bEARER {service.token}"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/api/campaigns", "/api/campaigns/run-automation/", "/health"])
+def test_other_paths_are_404(service: Service, path: str) -> None:
+    assert_problem(service.post(path), 404)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_other_methods_are_405(service: Service, method: str) -> None:
+    response = service.request(method, "/")
+    assert_problem(response, 405)
+    assert response.headers["Allow"] == "POST"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"params": {"organization_id": ""}},
+        {"params": {"organization_id": "not-a-uuid"}},
+        {"params": {"organization_id": "{" + UNKNOWN + "}"}},
+        {"params": [("organization_id", UNKNOWN), ("organization_id", UNKNOWN)]},
+        {"params": {"organisation_id": UNKNOWN}},
+        {"params": {"dry_run": "maybe"}},
+        {"params": {"organization_id": UNKNOWN}, "json": {"organization_id": UNKNOWN[:-1] + "2"}},
+        {"params": {"dry_run": "true"}, "json": {"dry_run": False}},
+        {"json": {"organization_id": 7}},
+        {"json": {"organization_id": ""}},
+        {"json": []},
+        {"content": b"{", "headers": JSON},
+        {"content": b"\xff", "headers": JSON},
+        {"content": b'{"dry_run": NaN}', "headers": JSON},
+        {"content": b"[" * 10_000, "headers": JSON},
+        {"content": b'{"dry_run": true, "dry_run": false}', "headers": JSON},
+    ],
+    ids=str,
+)
+def test_bad_parameters_are_400(service: Service, request_: dict[str, Any]) -> None:
+    assert_problem(service.post(**request_), 400)
+
+
+def test_an_unknown_organization_is_404(service: Service) -> None:
+    assert_problem(service.post(params={"organization_id": UNKNOWN}), 404)
+    assert_problem(service.post(json={"organization_id": UNKNOWN}), 404)
+
+
+def test_a_body_over_16_kib_is_413(service: Service) -> None:
+    assert_problem(service.post(content=b" " * (16 * 1024 + 1)), 413)
+    assert_problem(service.post(content=iter([b" " * 10_000, b" " * 10_000])), 413)  # chunked: no Content-Length
+    assert service.post(content=b" " * (16 * 1024)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {},
+        {"json": {}},
+        {"content": b"", "headers": JSON},
+        {"content": b"{", "headers": {"Content-Type": "application/octet-stream"}},
+        {"content": b"hello", "headers": {"Content-Type": "text/plain"}},
+        {"json": {"name": "Functions"}},
+    ],
+    ids=str,
+)
+def test_the_bodies_that_schedulers_send_are_fine(service: Service, request_: dict[str, Any]) -> None:
+    assert service.post(**request_).status_code == 200
+
+
+def test_headers_beyond_the_limit_of_the_server_never_reach_us(service: Service) -> None:
+    assert service.post(headers={"X-Long": "x" * 9_000}).status_code == 431

@@ -1,0 +1,156 @@
+"""A launch that is cut off, a launch that is long, and people who edit meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from local.function import Function
+from tests.http.service import Service
+
+
+@pytest.fixture
+def small_steps(service: Service, environment: dict[str, str]) -> Iterator[Service]:
+    """A function of its own whose steps are small, so that an audience takes several."""
+    with Function({**environment, "STEP_ROWS": "1000", "RUN_CONCURRENCY": "1"}) as function:
+        yield replace(service, url=function.url)
+
+
+@contextmanager
+def gate(service: Service, contact: str) -> Iterator[None]:
+    """Holds up the step that makes a recipient of this contact, until the block ends.
+
+    The trigger asks for a row of the table `gate` again and again: a lock would run into the lock timeout of the step.
+    """
+    service.execute("create table public.gate (is_open boolean not null)")
+    service.execute("grant select on public.gate to service_role")
+    service.execute("insert into public.gate values (false)")
+    service.execute(
+        "create function public.wait_at_gate() returns trigger language plpgsql as $$ begin"
+        " while not (select is_open from public.gate) loop perform pg_sleep(0.01); end loop; return new; end $$"
+    )
+    service.database.execute(
+        "create trigger gate before insert on campaign_recipients for each row"
+        f" when (new.contact_id = '{contact}') execute function public.wait_at_gate()".encode()
+    )
+    try:
+        yield
+    finally:
+        service.execute("update public.gate set is_open = true")
+        service.execute("drop trigger gate on campaign_recipients")
+        service.execute("drop function public.wait_at_gate")
+        service.execute("drop table public.gate")
+
+
+def wait_until_held_up(service: Service) -> None:
+    """Returns when a step waits at the gate. The database does the waiting."""
+    service.execute(
+        "do $$ begin for attempt in 1..3000 loop"
+        " if exists (select from pg_stat_activity where wait_event = 'PgSleep' and pid <> pg_backend_pid()"
+        " and query ilike '%%campaign_runner_step%%') then return; end if;"
+        " perform pg_stat_clear_snapshot(); perform pg_sleep(0.01); end loop;"
+        " raise 'no step came to the gate'; end $$"
+    )
+
+
+def contact_at(service: Service, organization: str, position: int) -> str:
+    [(contact,)] = service.execute(
+        "select id::text from contacts where organization_id = %s order by id offset %s limit 1", organization, position
+    )
+    return str(contact)
+
+
+def test_a_launch_whose_function_is_killed_is_completed_by_the_next_run(
+    service: Service, environment: dict[str, str]
+) -> None:
+    organization = service.add_organization()
+    service.add_contacts(organization, 5_000)
+    campaign = service.add_campaign(organization)
+    with (
+        Function({**environment, "STEP_ROWS": "1000", "RUN_CONCURRENCY": "1"}) as doomed,
+        ThreadPoolExecutor(1) as caller,
+        gate(service, contact_at(service, organization, 2_500)),
+    ):
+        call = caller.submit(replace(service, url=doomed.url).post)
+        wait_until_held_up(service)
+        doomed.kill()
+        assert call.exception() is not None
+        assert service.status(campaign) == "scheduled"
+        assert 0 < len(service.recipients(campaign)) < 5_000
+
+    [outcome] = service.run()["campaigns"]
+
+    assert outcome["campaign_id"] == campaign
+    assert outcome["recipient_count"] == 5_000
+    assert service.recipients(campaign) == service.contacts(organization)
+    assert service.run()["processed_count"] == 0
+
+
+def test_editors_do_not_wait_for_a_launch_and_win(small_steps: Service) -> None:
+    """The updates would fail at once if they had to wait: the editor's lock timeout is a millisecond."""
+    service = small_steps
+    organization = service.add_organization()
+    service.add_contacts(organization, 5_000)
+    campaign = service.add_campaign(organization)
+    held, done, undone = (contact_at(service, organization, position) for position in (2_500, 100, 4_900))
+    with (
+        ThreadPoolExecutor(1) as caller,
+        psycopg.connect(service.project.database_url, autocommit=True) as editor,
+    ):
+        editor.execute("set lock_timeout = '1ms'")
+        with gate(service, held):
+            call = caller.submit(service.run)
+            wait_until_held_up(service)
+            editor.execute("update contacts set is_subscribed = false where id in (%s, %s, %s)", (held, done, undone))
+            editor.execute("update campaigns set name = 'Renamed', status = 'paused' where id = %s", (campaign,))
+            editor.execute(
+                "insert into campaign_target_rules (campaign_id, organization_id) values (%s, %s)",
+                (campaign, organization),
+            )
+        assert call.result()["processed_count"] == 0
+        assert service.status(campaign) == "paused"
+
+        editor.execute("update campaigns set status = 'scheduled' where id = %s", (campaign,))
+    [outcome] = service.run()["campaigns"]
+    assert outcome["name"] == "Renamed"
+    assert service.recipients(campaign) == service.contacts(organization) - {held, done, undone}
+
+
+def test_an_organization_of_300000_contacts_is_launched_in_steps_and_in_bounded_memory(
+    service: Service, function: Function
+) -> None:
+    """Under the statement timeout of hosted projects, 8 s, which one statement for all of them may well exceed."""
+    small, large = service.add_organization(), service.add_organization()
+    service.add_contacts(small, 100)
+    service.add_contacts(large, 300_000)
+    [(timeout,)] = service.execute("show statement_timeout")
+    assert timeout == "8s"
+
+    service.add_campaign(small)
+    assert service.run()["processed_count"] == 1
+    before = peak_memory(function)
+    campaign = service.add_campaign(large)
+    answers = [service.run()]
+    while not answers[-1]["campaigns"]:
+        assert service.status(campaign) == "scheduled"
+        answers.append(service.run())
+
+    assert answers[-1]["campaigns"][0]["recipient_count"] == 300_000
+    assert service.recipients(campaign) == service.contacts(large)
+    assert peak_memory(function) < before * 1.25
+
+
+def peak_memory(function: Function) -> int:
+    """The most that the worker of the function has had in memory, in KiB."""
+    peaks = []
+    for task in Path(f"/proc/{function.pid}/task").iterdir():
+        for worker in (task / "children").read_text().split():
+            status = Path(f"/proc/{worker}/status").read_text()
+            peaks.append(int(status.split("VmHWM:")[1].split()[0]))
+    return max(peaks)

@@ -1,0 +1,106 @@
+"""`make serve`, in clones of its own so that it does not meet yours."""
+
+from __future__ import annotations
+
+import fcntl
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from dotenv import dotenv_values
+
+from tests.stack.eventually import eventually
+
+ORIGINAL = Path(__file__).parent.parent.parent
+Serve = Callable[[Path], subprocess.Popen[str]]
+
+
+def make_clone(directory: Path) -> Path:
+    directory.mkdir()
+    for name in ("local", "main.py", "runner", "supabase"):
+        (directory / name).symlink_to(ORIGINAL / name)
+    return directory
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    return make_clone(tmp_path / "a clone")
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Start `make serve` in a clone, less make."""
+    started = []
+
+    def start(clone: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "local", "serve"]
+        process = subprocess.Popen(command, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def environment(clone: Path) -> dict[str, str]:
+    file = clone / ".local" / "env"
+    eventually(file.exists)
+    return {name: value or "" for name, value in dotenv_values(file).items()}
+
+
+def test_it_tells_where_everything_is_when_everything_works_until_an_interrupt(clone: Path, serve: Serve) -> None:
+    process = serve(clone)
+    told = environment(clone)
+
+    assert list(told) == [
+        *("RUNNER_URL", "RUNNER_TOKEN", "SUPABASE_URL", "SUPABASE_SECRET_KEY", "DATABASE_URL", "SYSTEM_USER_ID")
+    ]
+    assert (clone / ".local" / "env").lstat().st_mode & 0o777 == 0o600
+    answer = httpx.post(told["RUNNER_URL"], headers={"Authorization": f"Bearer {told['RUNNER_TOKEN']}"}, timeout=30)
+    assert (answer.status_code, answer.json()) == (200, {"processed_count": 0, "campaigns": [], "errors": []})
+    key = {"apikey": told["SUPABASE_SECRET_KEY"]}
+    profiles = httpx.get(f"{told['SUPABASE_URL']}/rest/v1/profiles?select=id", headers=key).json()
+    assert profiles == [{"id": told["SYSTEM_USER_ID"]}]
+    with psycopg.connect(told["DATABASE_URL"]) as connection:
+        assert connection.execute("select count(*) from campaigns").fetchone() == (0,)
+
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate()
+
+    assert process.returncode == 0
+    assert f"Ready: {told['RUNNER_URL']}" in output
+    assert not (clone / ".local" / "env").exists()
+
+
+def test_a_second_one_refuses_in_the_same_clone_and_works_in_another(clone: Path, serve: Serve, tmp_path: Path) -> None:
+    other = make_clone(tmp_path / "another")
+    first, elsewhere = serve(clone), serve(other)
+    url = environment(clone)["RUNNER_URL"]
+
+    second = serve(clone)
+    output, _ = second.communicate()
+
+    assert second.returncode == 1
+    assert f"runs in this clone already: process {first.pid}, {url}" in output
+    assert environment(other)["RUNNER_URL"] != url
+    assert (first.poll(), elsewhere.poll()) == (None, None)
+
+
+def test_a_killed_one_leaves_no_settings_and_does_not_keep_the_clone(clone: Path, serve: Serve) -> None:
+    killed = serve(clone)
+    environment(clone)
+
+    killed.kill()
+
+    eventually(lambda: not (clone / ".local" / "env").exists())
+    with (clone / ".local" / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
