@@ -32,6 +32,7 @@ create table if not exists campaign_runner.launches (
     recipients_inserted bigint,
     recipient_count bigint,
     excluded jsonb, -- reason to number of contacts
+    left_recipients boolean, -- abandoned, with recipients of ours behind it, which the next launch takes over
     -- What went wrong.
     attempts integer not null default 0,
     next_attempt_at timestamptz, -- NULL: free; infinity: needs attention
@@ -63,7 +64,8 @@ create table if not exists campaign_runner.launch_slices (
     "cursor" uuid, -- the next contact id to judge; NULL: this pass is through
     contacts bigint not null default 0,
     inserted bigint not null default 0, -- over all passes
-    recipients bigint not null default 0, -- rows that this pass left there
+    recipients bigint not null default 0, -- rows that this pass left there,
+    digest bigint not null default 0, -- and which, as the exclusive or of their hashed contact ids
     excluded jsonb not null default '{}',
     worked_at timestamptz not null default now(),
     primary key (launch_id, lo),

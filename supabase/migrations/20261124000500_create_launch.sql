@@ -131,7 +131,7 @@ begin
     return (
         select coalesce(
             (
-                select l.state = 'abandoned' and l.generates
+                select l.left_recipients
                 from campaign_runner.launches l
                 where l.campaign_id = p_campaign_id and l.closed_at is not null
                 order by l.id desc
@@ -251,6 +251,7 @@ create or replace function campaign_runner.cover(
     out contacts bigint,
     out inserted bigint,
     out recipients bigint,
+    out digest bigint,
     out excluded jsonb
 )
 language plpgsql
@@ -295,8 +296,9 @@ begin
         (select count(*) from judged j where j.reason is distinct from 'foreign'),
         (select count(*) from inserted),
         (select count(*) from judged j where j.change in ('insert', 'keep')),
+        (select coalesce(bit_xor(uuid_hash_extended(j.contact_id, 0)), 0) from judged j where j.change in ('insert', 'keep')),
         (select coalesce(jsonb_object_agg(reasons.reason, reasons.n), '{}') from reasons)
-    into is_current, contacts, inserted, recipients, excluded;
+    into is_current, contacts, inserted, recipients, digest, excluded;
 end;
 $$;
 comment on function campaign_runner.cover(uuid, uuid, text, uuid, uuid) is
@@ -385,7 +387,7 @@ begin
     end if;
 
     update campaign_runner.launch_slices s
-    set "cursor" = s.lo, contacts = 0, recipients = 0, excluded = '{}', worked_at = clock_timestamp()
+    set "cursor" = s.lo, contacts = 0, recipients = 0, digest = 0, excluded = '{}', worked_at = clock_timestamp()
     where s.launch_id = p_launch_id;
 
     update campaign_runner.launches l
@@ -404,6 +406,51 @@ comment on function campaign_runner.start_over(bigint) is
     'Sends a launch back to reconciling from the start, by the schedule and rules of now. False: somebody is at work on it.';
 revoke execute on function campaign_runner.start_over(bigint) from public, anon, authenticated;
 grant execute on function campaign_runner.start_over(bigint) to service_role;
+
+
+create or replace function campaign_runner.recheck_slices(
+    p_launch_id bigint
+)
+returns bigint
+language plpgsql
+volatile
+set search_path = ''
+set row_security = off
+as $$
+declare
+    v_total bigint;
+    v_is_same boolean;
+begin
+    -- Behind the cursor somebody may have added rows by hand, deleted some, or put another campaign in the place of this
+    -- one. Counts alone do not tell: one row more and one less look the same.
+    with present as materialized (
+        select s.launch_id, s.lo, found.recipients, s.recipients = found.recipients and s.digest = found.digest as is_same
+        from campaign_runner.launch_slices s
+        join campaign_runner.launches l on l.id = s.launch_id
+        cross join lateral (
+            select count(*) as recipients, coalesce(bit_xor(uuid_hash_extended(r.contact_id, 0)), 0) as digest
+            from public.campaign_recipients r
+            where r.campaign_id = l.campaign_id
+                and r.contact_id between s.lo and s.hi
+                and (r.contact_id < s.hi or s.hi = 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+        ) found
+        where s.launch_id = p_launch_id
+    ),
+    sent_back as (
+        update campaign_runner.launch_slices s
+        set "cursor" = s.lo, contacts = 0, recipients = 0, digest = 0, excluded = '{}', worked_at = clock_timestamp()
+        from present p
+        where s.launch_id = p.launch_id and s.lo = p.lo and not p.is_same
+    )
+    select sum(p.recipients), bool_and(p.is_same) into v_total, v_is_same from present p;
+    return case when v_is_same then v_total end;
+end;
+$$;
+comment on function campaign_runner.recheck_slices(bigint) is
+    'The number of recipients, where each slice holds just the rows that the last pass left there. The slices that do not '
+    'are sent through again, and the answer is NULL.';
+revoke execute on function campaign_runner.recheck_slices(bigint) from public, anon, authenticated;
+grant execute on function campaign_runner.recheck_slices(bigint) to service_role;
 
 
 create or replace function campaign_runner.flip(
@@ -763,6 +810,7 @@ begin
                 contacts = s.contacts + v_covered.contacts,
                 inserted = s.inserted + v_covered.inserted,
                 recipients = s.recipients + v_covered.recipients,
+                digest = s.digest # v_covered.digest,
                 excluded = campaign_runner.add_counts(s.excluded, v_covered.excluded),
                 worked_at = clock_timestamp()
             where s.launch_id = v_slice.launch_id and s.lo = v_slice.lo;
@@ -802,18 +850,22 @@ begin
         return;
     end if;
 
-    select count(*) into v_recipient_count from public.campaign_recipients r where r.campaign_id = p_campaign_id;
-    -- Rows that somebody added behind us are ours to judge. Fewer than we left is a contact that was deleted: no harm.
-    if v_launch.generates
-        and v_recipient_count > (
-            select sum(s.recipients) from campaign_runner.launch_slices s where s.launch_id = v_launch.id
-        )
-    then
-        if not campaign_runner.start_over(v_launch.id) then
-            raise exception 'somebody is at work on the launch' using errcode = 'CR001';
+    if v_launch.generates then
+        -- The rules may have changed after the last slice came through, where that step could not flip.
+        if v_launch.fingerprint is distinct from campaign_runner.fingerprint(p_campaign_id) then
+            if not campaign_runner.start_over(v_launch.id) then
+                raise exception 'somebody is at work on the launch' using errcode = 'CR001';
+            end if;
+            outcome := 'progressed';
+            return;
         end if;
-        outcome := 'progressed';
-        return;
+        v_recipient_count := campaign_runner.recheck_slices(v_launch.id);
+        if v_recipient_count is null then
+            outcome := 'progressed';
+            return;
+        end if;
+    else
+        select count(*) into v_recipient_count from public.campaign_recipients r where r.campaign_id = p_campaign_id;
     end if;
     perform campaign_runner.flip(p_run_id, v_launch.id, v_recipient_count, p_system_user_id, p_now);
     outcome := 'launched';

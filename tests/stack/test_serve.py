@@ -83,10 +83,10 @@ def test_it_tells_where_everything_is_when_everything_works_until_an_interrupt(c
 
 def test_a_second_one_refuses_in_the_same_clone_and_works_in_another(clone: Path, serve: Serve, tmp_path: Path) -> None:
     other = make_clone(tmp_path / "another")
-    first, elsewhere = serve(clone), serve(other)
+    first = serve(clone)
     url = environment(clone)["RUNNER_URL"]
 
-    second = serve(clone)
+    elsewhere, second = serve(other), serve(clone)
     output, _ = second.communicate()
 
     assert second.returncode == 1
