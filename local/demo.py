@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,8 +72,8 @@ def _call(function: Function, token: str) -> tuple[dict[str, Any], float]:
     seconds = time.perf_counter() - started
     if response.status_code != 200:
         raise click.ClickException(f"The function answered {response.status_code}: {response.text}")
+    click.echo(f"{response.text}\n")
     body: dict[str, Any] = response.json()
-    click.echo(json.dumps(body, indent=2, ensure_ascii=False) + "\n")
     return body, seconds
 
 

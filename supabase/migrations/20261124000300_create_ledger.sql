@@ -34,6 +34,7 @@ create table if not exists campaign_runner.launches (
     excluded jsonb, -- reason to number of contacts
     left_recipients boolean, -- abandoned, with recipients of ours behind it, which the next launch takes over
     -- What went wrong.
+    rechecks integer not null default 0, -- times that the rows before the flip were not those that were written
     attempts integer not null default 0,
     next_attempt_at timestamptz, -- NULL: free; infinity: needs attention
     failed_with text, -- SQLSTATE

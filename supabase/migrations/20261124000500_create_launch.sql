@@ -418,6 +418,7 @@ set search_path = ''
 set row_security = off
 as $$
 declare
+    v_rechecks_at_most constant integer := 10;
     v_total bigint;
     v_is_same boolean;
 begin
@@ -443,12 +444,23 @@ begin
         where s.launch_id = p.launch_id and s.lo = p.lo and not p.is_same
     )
     select sum(p.recipients), bool_and(p.is_same) into v_total, v_is_same from present p;
-    return case when v_is_same then v_total end;
+    if v_is_same then
+        return v_total;
+    end if;
+
+    update campaign_runner.launches l set rechecks = l.rechecks + 1 where l.id = p_launch_id;
+    if (select l.rechecks >= v_rechecks_at_most from campaign_runner.launches l where l.id = p_launch_id) then
+        raise exception
+            'The recipients were not what was written, % times over: a trigger on campaign_recipients drops rows, or '
+            'somebody adds or deletes them all the time.', v_rechecks_at_most
+            using errcode = 'CR422';
+    end if;
+    return null;
 end;
 $$;
 comment on function campaign_runner.recheck_slices(bigint) is
     'The number of recipients, where each slice holds just the rows that the last pass left there. The slices that do not '
-    'are sent through again, and the answer is NULL.';
+    'are sent through again, and the answer is NULL; at the tenth time CR422 is raised.';
 revoke execute on function campaign_runner.recheck_slices(bigint) from public, anon, authenticated;
 grant execute on function campaign_runner.recheck_slices(bigint) to service_role;
 

@@ -1,0 +1,491 @@
+"""What fails is the error of one campaign, is told without anybody's data, and is tried again in good time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from tests import records
+from tests.automation import Automation
+from tests.conftest import Connect, Connection
+from tests.factory import Factory
+
+Automate = Callable[..., Automation]
+
+NO_MEMBERSHIP = (
+    "The system user may not act for this organization. Add it to organization_members with one of the roles: member."
+)
+
+
+def refuse(database: Connection, campaign: UUID, code: str = "P0001") -> None:
+    """A trigger of the project that refuses the recipients of one campaign, and quotes their addresses."""
+    database.execute(
+        f"""
+        create function refuse() returns trigger language plpgsql as $$
+        begin
+            if new.campaign_id = '{campaign}' then
+                raise exception 'not %', (select email from public.contacts where id = new.contact_id)
+                    using errcode = '{code}', detail = new.contact_id;
+            end if;
+            return new;
+        end $$;
+        create trigger refuse before insert on campaign_recipients for each row execute function refuse();
+        """.encode()
+    )
+
+
+def let_it_pass(database: Connection) -> None:
+    database.execute("drop trigger refuse on campaign_recipients")
+
+
+def wait_for_the_next_attempt(database: Connection, campaign: UUID) -> None:
+    """Time passes: the next attempt is due now."""
+    statement = "update campaign_runner.launches set next_attempt_at = now() where campaign_id = %s"
+    assert database.execute(statement, (campaign,)).rowcount == 1
+
+
+@pytest.fixture
+def campaign(organization: UUID, factory: Factory) -> UUID:
+    factory.contact(organization, email="ann@example.org")
+    return factory.campaign(organization)
+
+
+@pytest.mark.parametrize("max_rows", [1, 20_000])
+def test_a_campaign_that_a_trigger_refuses_does_not_keep_others_from_their_launch(
+    max_rows: int, organization: UUID, factory: Factory, automation: Automate, database: Connection, system_user: UUID
+) -> None:
+    factory.contacts(organization, 3)
+    before = factory.campaign(organization, due_in=timedelta(minutes=-3))
+    bad = factory.campaign(organization, due_in=timedelta(minutes=-2))
+    after = factory.campaign(organization, due_in=timedelta(minutes=-1))
+    elsewhere = factory.campaign(factory.organization(system_user))
+    refuse(database, bad)
+
+    report = automation(max_rows=max_rows).launch()
+
+    assert {UUID(c["campaign_id"]) for c in report["campaigns"]} == {before, after, elsewhere}
+    assert [e["campaign_id"] for e in report["errors"]] == [str(bad)]
+    assert records.status(database, bad) == "scheduled"
+    assert records.recipients(database, bad) == {}
+    assert records.events(database, bad) == []
+
+
+def test_a_campaign_that_violates_a_check_does_not_keep_others_from_their_launch(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    factory.contacts(organization, 3)
+    bad, good = factory.campaign(organization), factory.campaign(organization)
+    database.execute(
+        f"alter table campaign_recipients add constraint not_this_one check (campaign_id <> '{bad}')".encode()
+    )
+
+    report = automation().launch()
+
+    assert [c["campaign_id"] for c in report["campaigns"]] == [str(good)]
+    [error] = report["errors"]
+    assert error["campaign_id"] == str(bad)
+    assert "SQLSTATE 23514, constraint not_this_one, table campaign_recipients" in error["error"]
+
+
+def test_what_a_deferred_constraint_finds_is_the_error_of_its_campaign_only(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    factory.contacts(organization, 3)
+    bad, good = factory.campaign(organization), factory.campaign(organization)
+    database.execute(
+        f"""
+        create function refuse() returns trigger language plpgsql as $$
+        begin
+            if new.id = '{bad}' then raise exception 'never'; end if;
+            return null;
+        end $$;
+        create constraint trigger refuse after update on campaigns deferrable initially deferred
+            for each row execute function refuse();
+        """.encode()
+    )
+
+    report = automation().launch()
+
+    assert [c["campaign_id"] for c in report["campaigns"]] == [str(good)]
+    assert [e["campaign_id"] for e in report["errors"]] == [str(bad)]
+    assert records.status(database, bad) == "scheduled"
+
+
+def test_a_trigger_that_suppresses_the_change_of_the_status_is_an_error(
+    campaign: UUID, automation: Automate, database: Connection
+) -> None:
+    database.execute(
+        """
+        create function suppress() returns trigger language plpgsql as 'begin return null; end';
+        create trigger suppress before update on campaigns for each row execute function suppress();
+        """
+    )
+
+    report = automation().launch()
+
+    [error] = report["errors"]
+    assert error["error"] == "The status could not be set: a trigger on campaigns suppressed the update."
+    assert records.recipients(database, campaign) == {}
+    assert records.events(database, campaign) == []
+
+
+def test_a_trigger_that_suppresses_a_recipient_does_not_keep_the_launch_from_its_end(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    contacts = factory.contacts(organization, 4)
+    campaign = factory.campaign(organization)
+    database.execute(
+        f"""
+        create function suppress() returns trigger language plpgsql as $$
+        begin
+            if new.contact_id = '{contacts[0]}' then return null; end if;
+            return new;
+        end $$;
+        create trigger suppress before insert on campaign_recipients for each row execute function suppress();
+        """.encode()
+    )
+
+    report = automation().launch()
+
+    [launched] = report["campaigns"]
+    assert (launched["campaign_id"], launched["recipient_count"]) == (str(campaign), 3)
+    assert set(records.recipients(database, campaign)) == set(contacts[1:])
+
+
+def test_an_error_holds_nothing_of_any_row(campaign: UUID, automation: Automate, database: Connection) -> None:
+    refuse(database, campaign)
+
+    [error] = automation().launch()["errors"]
+
+    [contact] = records.rows(database, "select id::text, email from contacts")
+    assert contact["email"] not in error["error"]
+    assert contact["id"] not in error["error"]
+    assert error["error"] == records.launch(database, campaign)["last_error"]
+    assert "SQLSTATE P0001" in error["error"]
+    assert contact["email"] in records.launch(database, campaign)["last_error_detail"]
+
+
+def test_a_campaign_that_keeps_failing_backs_off_and_needs_attention_after_ten_attempts(
+    campaign: UUID, automation: Automate, database: Connection
+) -> None:
+    refuse(database, campaign)
+    query = """
+        select attempts, extract(epoch from nullif(next_attempt_at, 'infinity') - now())::int / 60 as minutes,
+            next_attempt_at = 'infinity' as needs_attention
+        from campaign_runner.launches
+    """
+
+    seen = []
+    for _ in range(10):
+        assert len(automation().launch()["errors"]) == 1
+        assert automation().launch() == {"processed_count": 0, "campaigns": [], "errors": []}
+        [row] = records.rows(database, query)
+        seen.append((row["attempts"], row["minutes"], row["needs_attention"]))
+        if not row["needs_attention"]:
+            wait_for_the_next_attempt(database, campaign)
+
+    waits = [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    # A moment has passed since the failure, and a division of integers rounds down.
+    assert [(attempts, needs_attention) for attempts, _, needs_attention in seen] == [
+        *((attempt, False) for attempt in range(1, 10)),
+        (10, True),
+    ]
+    assert all(wait - 1 <= minutes <= wait for (_, minutes, _), wait in zip(seen[:9], waits, strict=True))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "update campaigns set name = 'New name'",
+        "update campaigns set scheduled_at = now() - interval '1 second'",
+        "insert into campaign_target_rules (campaign_id, organization_id) select id, organization_id from campaigns",
+    ],
+)
+def test_an_edit_frees_a_campaign_that_needs_attention(
+    edit: str, campaign: UUID, automation: Automate, database: Connection
+) -> None:
+    refuse(database, campaign)
+    automation().launch()
+    database.execute("update campaign_runner.launches set attempts = 10, next_attempt_at = 'infinity'")
+    let_it_pass(database)
+    assert automation().launch()["processed_count"] == 0
+
+    database.execute(edit.encode())
+
+    assert automation().launch()["processed_count"] == 1
+
+
+@pytest.mark.parametrize(
+    "edit", ["update campaign_target_rules set exclude_bounced = true", "delete from campaign_target_rules"]
+)
+def test_an_edit_of_the_rules_frees_a_campaign_that_needs_attention(
+    edit: str, campaign: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    factory.rules(campaign)
+    refuse(database, campaign)
+    automation().launch()
+    database.execute("update campaign_runner.launches set attempts = 10, next_attempt_at = 'infinity'")
+    let_it_pass(database)
+    assert automation().launch()["processed_count"] == 0
+
+    database.execute(edit.encode())
+
+    assert automation().launch()["processed_count"] == 1
+
+
+def test_a_launch_that_failed_in_its_middle_keeps_what_it_had_and_is_completed(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    contacts = factory.contacts(organization, 6)
+    campaign = factory.campaign(organization)
+    automation(max_rows=2).step()
+    refuse(database, campaign)
+    assert len(automation(max_rows=2).launch()["errors"]) == 1
+    assert set(records.recipients(database, campaign)) == set(contacts[:2])
+    let_it_pass(database)
+    wait_for_the_next_attempt(database, campaign)
+
+    [launched] = automation(max_rows=2).launch()["campaigns"]
+
+    assert (launched["recipients_generated"], launched["recipient_count"]) == (True, 6)
+    assert set(records.recipients(database, campaign)) == set(contacts)
+
+
+def test_a_campaign_that_failed_and_was_then_launched_in_one_run_is_no_error_of_it(
+    campaign: UUID, automation: Automate, database: Connection
+) -> None:
+    refuse(database, campaign)
+    run = automation()
+    run.step()
+    let_it_pass(database)
+    wait_for_the_next_attempt(database, campaign)
+
+    report = run.launch()
+
+    assert [c["campaign_id"] for c in report["campaigns"]] == [str(campaign)]
+    assert report["errors"] == []
+
+
+@pytest.mark.parametrize("code", ["08006", "53100", "53200", "57P01"])
+def test_troubles_of_the_database_are_raised_and_no_campaign_is_blamed(
+    code: str, campaign: UUID, automation: Automate, database: Connection
+) -> None:
+    refuse(database, campaign, code)
+    before = records.everything(database)
+
+    with pytest.raises(psycopg.Error) as raised:
+        automation().step()
+
+    assert raised.value.sqlstate == code
+    assert records.everything(database) == before
+
+
+@pytest.mark.parametrize("code", ["40001", "40P01", "55P03"])
+def test_a_rival_is_nobodys_fault(code: str, campaign: UUID, automation: Automate, database: Connection) -> None:
+    refuse(database, campaign, code)
+
+    answer = automation().step()
+
+    assert (answer["busy"], answer["failed"], answer["launched"]) == (1, 0, 0)
+    assert records.rows(database, "select from campaign_runner.run_errors") == []
+    let_it_pass(database)
+    assert automation().launch()["processed_count"] == 1
+
+
+@pytest.fixture
+def endless(campaign: UUID, database: Connection, connect_as: Connect, system_user: UUID) -> Automate:
+    """Runs whose statements are stopped early, where a trigger would take for ever."""
+    database.execute(
+        """
+        create function wait() returns trigger language plpgsql as 'begin perform pg_sleep(60); return new; end';
+        create trigger wait before insert on campaign_recipients for each row execute function wait();
+        """
+    )
+    service = connect_as("service_role")
+    service.execute("set statement_timeout = '200ms'")
+    return lambda **options: Automation(service, system_user, **options)
+
+
+def test_a_campaign_that_takes_too_long_is_not_to_blame_while_the_step_can_be_smaller(
+    endless: Automate, campaign: UUID, database: Connection
+) -> None:
+    answer = endless(max_rows=501).step()
+
+    assert (answer["timed_out"], answer["work_left"], answer["failed"]) == (True, True, 0)
+    assert records.rows(database, "select from campaign_runner.run_errors") == []
+    assert records.status(database, campaign) == "scheduled"
+
+
+def test_a_campaign_that_takes_too_long_in_the_smallest_step_is_an_error_and_the_others_go_on(
+    endless: Automate, campaign: UUID, factory: Factory, database: Connection, system_user: UUID
+) -> None:
+    later = factory.campaign(factory.organization(system_user), due_in=timedelta(seconds=-1))
+
+    report = endless(max_rows=500).launch()
+
+    assert [c["campaign_id"] for c in report["campaigns"]] == [str(later)]
+    [error] = report["errors"]
+    assert error["campaign_id"] == str(campaign)
+    assert "took too long" in error["error"]
+    assert records.launch(database, campaign)["failed_with"] == "57014"
+
+
+@pytest.mark.parametrize("role", [None, "viewer"])
+def test_without_membership_nothing_of_a_campaign_changes_but_its_error(
+    role: str | None, factory: Factory, automation: Automate, database: Connection, system_user: UUID
+) -> None:
+    organization = factory.organization()
+    if role:
+        factory.member(organization, system_user, role=role)
+    factory.contacts(organization, 3)
+    campaign = factory.campaign(organization)
+    before = records.everything(database)
+
+    report = automation().launch()
+
+    assert report["errors"] == [{"campaign_id": str(campaign), "error": NO_MEMBERSHIP}]
+    assert report["campaigns"] == []
+    after = records.everything(database)
+    assert {table: rows for table, rows in after.items() if table.startswith("public")} == {
+        table: rows for table, rows in before.items() if table.startswith("public")
+    }
+    assert automation().launch() == {"processed_count": 0, "campaigns": [], "errors": []}
+
+
+def test_a_new_membership_frees_the_campaign_at_once(
+    factory: Factory, automation: Automate, database: Connection, system_user: UUID
+) -> None:
+    organization = factory.organization()
+    factory.campaign(organization)
+    automation().launch()
+    assert automation().launch()["processed_count"] == 0
+
+    factory.member(organization, system_user)
+
+    assert automation().launch()["processed_count"] == 1
+
+
+def test_a_membership_that_ends_in_mid_launch_stops_the_launch(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    factory.contacts(organization, 6)
+    campaign = factory.campaign(organization)
+    run = automation(max_rows=2)
+    run.step()
+    database.execute("delete from organization_members")
+
+    report = run.launch()
+
+    assert report["errors"] == [{"campaign_id": str(campaign), "error": NO_MEMBERSHIP}]
+    assert records.status(database, campaign) == "scheduled"
+
+
+def test_any_of_the_configured_roles_will_do(
+    factory: Factory, automation: Automate, database: Connection, system_user: UUID
+) -> None:
+    organization = factory.organization()
+    factory.member(organization, system_user, role="editor")
+    factory.campaign(organization)
+
+    assert automation(roles=["owner", "editor"]).launch()["processed_count"] == 1
+
+
+def test_a_campaign_that_is_too_late_is_held_and_reported_once(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    late = factory.campaign(organization, due_in=timedelta(minutes=-31))
+    factory.campaign(organization, due_in=timedelta(minutes=-29))
+
+    first = automation(max_lateness_minutes=30).launch()
+    second = automation(max_lateness_minutes=30).launch()
+
+    message = "The campaign is more than 30 minutes late, so it was held. Schedule it again to launch it."
+    assert first["processed_count"] == 1
+    assert first["errors"] == [{"campaign_id": str(late), "error": message}]
+    assert second == {"processed_count": 0, "campaigns": [], "errors": []}
+    assert records.status(database, late) == "scheduled"
+    assert records.recipients(database, late) == {}
+
+    database.execute("update campaigns set scheduled_at = now() - interval '1 minute' where id = %s", (late,))
+    assert automation(max_lateness_minutes=30).launch()["processed_count"] == 1
+
+
+def test_a_launch_that_began_in_time_is_finished_however_late_it_gets(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    factory.contacts(organization, 6)
+    campaign = factory.campaign(organization, rules={}, due_in=timedelta(minutes=-31))
+    automation(max_rows=2).step()
+
+    assert automation(max_rows=2, max_lateness_minutes=30).launch()["processed_count"] == 1
+    assert records.status(database, campaign) == "sending"
+
+
+def test_an_unknown_organization_is_refused(automation: Automate, database: Connection) -> None:
+    for call in (automation(organization=uuid4()).step, automation(organization=uuid4()).preview):
+        with pytest.raises(psycopg.Error) as raised:
+            call()
+        assert raised.value.sqlstate == "CR404"
+
+
+@pytest.mark.parametrize("call", ["step", "preview"])
+def test_a_system_user_without_a_profile_is_refused_and_nothing_is_recorded(
+    call: str, campaign: UUID, connect_as: Connect, database: Connection
+) -> None:
+    before = records.everything(database)
+    run = Automation(connect_as("service_role"), uuid4())
+
+    with pytest.raises(psycopg.Error) as raised:
+        getattr(run, call)()
+
+    assert raised.value.sqlstate == "CR500"
+    assert records.everything(database) == before
+
+
+def test_a_role_that_lacks_a_grant_is_a_misconfiguration_and_no_campaigns_fault(
+    campaign: UUID, automation: Automate, database: Connection
+) -> None:
+    database.execute("revoke insert on campaign_recipients from service_role")
+    before = records.everything(database)
+
+    with pytest.raises(psycopg.Error, match="the service role lacks insert on public.campaign_recipients") as raised:
+        automation().step()
+
+    assert raised.value.sqlstate == "CR500"
+    assert records.everything(database) == before
+
+
+def test_a_policy_that_hides_contacts_is_an_error_and_never_a_smaller_audience(
+    organization: UUID, campaign: UUID, automation: Automate, database: Connection, database_url: str
+) -> None:
+    """The owner is bound by the policies of its tables where they are forced."""
+    bypasses: dict[str, Any] = records.rows(database, "select rolbypassrls from pg_roles where rolname = current_user")[
+        0
+    ]
+    if not bypasses["rolbypassrls"]:
+        pytest.skip("the owner of the tables is bound by policies anyway")
+    role = f"bound_{uuid4().hex}"
+    database.execute(
+        f"""
+        create role {role};
+        grant {role} to current_user;
+        grant usage on schema public, campaign_runner to {role};
+        grant all on all tables in schema public, campaign_runner to {role};
+        grant execute on all functions in schema public, campaign_runner to {role};
+        """.encode()
+    )
+    try:
+        with psycopg.connect(database_url, autocommit=True) as bound:
+            bound.execute(f"set role {role}".encode())
+            run = Automation(bound, automation().system_user)
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+                run.step()
+    finally:
+        database.execute(f"drop owned by {role}; drop role {role};".encode())
+    assert records.status(database, campaign) == "scheduled"
+    assert records.recipients(database, campaign) == {}

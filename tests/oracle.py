@@ -1,0 +1,126 @@
+"""Whom a campaign addresses, worked out in Python from the words of the design and from nothing of the SQL.
+
+Letters in addresses are ASCII in the tests: for others the database's lower() depends on its locale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import dict_row
+
+Row = Mapping[str, Any]
+Tables = Mapping[str, Sequence[Row]]
+Verdicts = dict[UUID, str | None]
+
+TABLES = (
+    "contacts",
+    "contact_tags",
+    "contact_tag_assignments",
+    "campaigns",
+    "campaign_target_rules",
+    "campaign_recipients",
+)
+BLANKS = " \t\n\v\f\r"
+
+
+def read(database: psycopg.Connection[Any]) -> Tables:
+    """All rows of all tables, of all organizations. A table that is not there has none."""
+    tables: dict[str, Sequence[Row]] = {}
+    with database.cursor(row_factory=dict_row) as cursor:
+        for table in TABLES:
+            cursor.execute("select to_regclass('public.' || %s) is not null as is_there", (table,))
+            is_there = cursor.fetchone() == {"is_there": True}
+            tables[table] = cursor.execute(f"select * from public.{table}".encode()).fetchall() if is_there else []
+    return tables
+
+
+def audience(tables: Tables, campaign_id: UUID) -> Verdicts:
+    """For each contact of the campaign's organization None, or the first reason why it does not get the campaign."""
+    [campaign] = [c for c in tables["campaigns"] if c["id"] == campaign_id]
+    organization = campaign["organization_id"]
+    rules = next((dict(r) for r in tables["campaign_target_rules"] if r["campaign_id"] == campaign_id), {})
+    contacts = sorted(
+        (c for c in tables["contacts"] if c["organization_id"] == organization), key=lambda contact: contact["id"].bytes
+    )
+    verdicts: Verdicts = {}
+    addressed: set[str] = set()
+    for contact in contacts:
+        reason = _reason(
+            contact, rules, _tags(tables, organization, contact), _has_bounced(tables, organization, contact)
+        )
+        address = _folded(contact["email"])
+        if reason is None and address:
+            if address in addressed:
+                reason = "duplicate_address"
+            addressed.add(address)
+        verdicts[contact["id"]] = reason
+    return verdicts
+
+
+def recipients(verdicts: Verdicts) -> set[UUID]:
+    """Who gets the campaign."""
+    return {contact for contact, reason in verdicts.items() if reason is None}
+
+
+def counts(verdicts: Verdicts) -> dict[str, int]:
+    """The number of contacts for each reason."""
+    reasons = [reason for reason in verdicts.values() if reason is not None]
+    return {reason: reasons.count(reason) for reason in set(reasons)}
+
+
+def _reason(contact: Row, rules: Row, tags: set[str], has_bounced: bool) -> str | None:
+    include_emails = rules.get("include_emails") or []
+    include_tags = rules.get("include_tags") or []
+    address = _folded(contact["email"])
+    is_restricted = bool(include_emails or include_tags)
+    is_included = bool(tags & set(include_tags)) or bool(address and address in map(_folded, include_emails))
+    country = _folded(contact["country"])
+
+    if contact.get("deleted_at") is not None:
+        return "deleted"
+    if _flag(rules.get("exclude_inactive"), True) and not _flag(contact["is_active"], True):
+        return "inactive"
+    if _flag(rules.get("exclude_unsubscribed"), True) and not _flag(contact["is_subscribed"], True):
+        return "unsubscribed"
+    if _flag(rules.get("exclude_bounced"), False) and has_bounced:
+        return "bounced"
+    if not address and not _folded(contact.get("mobile")):
+        return "no_address"
+    if country and country in map(_folded, rules.get("exclude_countries") or []):
+        return "country"
+    if is_restricted and not is_included:
+        return "not_included"
+    if tags & set(rules.get("exclude_tags") or []):
+        return "excluded_tag"
+    return None
+
+
+def _tags(tables: Tables, organization: UUID, contact: Row) -> set[str]:
+    names = {tag["id"]: tag["name"] for tag in tables["contact_tags"] if tag["organization_id"] == organization}
+    return {
+        names[assignment["tag_id"]]
+        for assignment in tables["contact_tag_assignments"]
+        if assignment["contact_id"] == contact["id"] and assignment["tag_id"] in names
+    }
+
+
+def _has_bounced(tables: Tables, organization: UUID, contact: Row) -> bool:
+    campaigns = {c["id"] for c in tables["campaigns"] if c["organization_id"] == organization}
+    return any(
+        recipient["contact_id"] == contact["id"] and recipient["status"] == "bounced"
+        for recipient in tables["campaign_recipients"]
+        if recipient["campaign_id"] in campaigns
+    )
+
+
+def _folded(text: str | None) -> str:
+    """Trimmed and without case; nothing for NULL."""
+    return (text or "").strip(BLANKS).lower()
+
+
+def _flag(value: bool | None, default: bool) -> bool:
+    return default if value is None else value
