@@ -1,4 +1,4 @@
-"""The databases of the tests: a server for each version of Postgres, a migrated template on it, a clone for each test."""
+"""The databases of the tests: a server for each version of Postgres, a migrated template, a clone for each test."""
 
 from __future__ import annotations
 

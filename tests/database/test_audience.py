@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -99,7 +100,7 @@ def worlds(draw: st.DrawFn) -> World:
         for organization in (ours, foreign)
         for name in draw(st.lists(tag_names, unique=True, max_size=3))
     }
-    campaigns = [
+    campaigns: list[Row] = [
         {"id": uuid4(), "organization_id": organization, "name": name, "status": status}
         for organization, name, status in [
             (ours, "asked", "draft"),
@@ -188,11 +189,7 @@ def test_the_audience_of_any_slices_together_is_the_whole_audience(
     world.insert(factory)
     bounds = [LOWEST, *sorted(cuts - {LOWEST, HIGHEST}), HIGHEST]
 
-    answer = [
-        verdict
-        for start, end in zip(bounds, bounds[1:], strict=False)
-        for verdict in judged(database, world.campaign, start, end)
-    ]
+    answer = [verdict for start, end in pairwise(bounds) for verdict in judged(database, world.campaign, start, end)]
 
     assert dict(answer) == oracle.audience(oracle.read(database), world.campaign)
     assert len(answer) == len(dict(answer))

@@ -134,10 +134,12 @@ def test_a_trigger_that_suppresses_the_change_of_the_status_is_an_error(
     assert records.events(database, campaign) == []
 
 
-def test_a_trigger_that_suppresses_a_recipient_does_not_keep_the_launch_from_its_end(
-    organization: UUID, factory: Factory, automation: Automate, database: Connection
+@pytest.mark.parametrize("max_rows", [1, 20_000])
+def test_a_contact_that_a_trigger_of_the_project_drops_is_counted_as_dropped(
+    max_rows: int, organization: UUID, factory: Factory, automation: Automate, database: Connection
 ) -> None:
     contacts = factory.contacts(organization, 4)
+    factory.contact(organization, is_subscribed=False)
     campaign = factory.campaign(organization)
     database.execute(
         f"""
@@ -150,11 +152,35 @@ def test_a_trigger_that_suppresses_a_recipient_does_not_keep_the_launch_from_its
         """.encode()
     )
 
+    [launched] = automation(max_rows=max_rows).launch()["campaigns"]
+
+    assert launched["recipient_count"] == 3
+    assert set(records.recipients(database, campaign)) == set(contacts[1:])
+    assert records.launch(database, campaign)["excluded"] == {"dropped_by_trigger": 1, "unsubscribed": 1}
+
+
+def test_recipients_that_are_removed_again_and_again_are_an_error_and_never_a_smaller_audience(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    contacts = factory.contacts(organization, 4)
+    campaign = factory.campaign(organization)
+    database.execute(
+        f"""
+        create function remove() returns trigger language plpgsql as $$
+        begin
+            delete from public.campaign_recipients where contact_id = '{contacts[0]}';
+            return null;
+        end $$;
+        create trigger remove after insert on campaign_recipients for each statement execute function remove();
+        """.encode()
+    )
+
     report = automation().launch()
 
-    [launched] = report["campaigns"]
-    assert (launched["campaign_id"], launched["recipient_count"]) == (str(campaign), 3)
-    assert set(records.recipients(database, campaign)) == set(contacts[1:])
+    assert report["campaigns"] == []
+    [error] = report["errors"]
+    assert "The recipients were not what was written, 10 times over" in error["error"]
+    assert records.status(database, campaign) == "scheduled"
 
 
 def test_an_error_holds_nothing_of_any_row(campaign: UUID, automation: Automate, database: Connection) -> None:
@@ -453,7 +479,7 @@ def test_a_role_that_lacks_a_grant_is_a_misconfiguration_and_no_campaigns_fault(
     database.execute("revoke insert on campaign_recipients from service_role")
     before = records.everything(database)
 
-    with pytest.raises(psycopg.Error, match="the service role lacks insert on public.campaign_recipients") as raised:
+    with pytest.raises(psycopg.Error, match=r"the service role lacks insert on public\.campaign_recipients") as raised:
         automation().step()
 
     assert raised.value.sqlstate == "CR500"

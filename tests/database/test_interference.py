@@ -15,7 +15,7 @@ from tests.factory import Factory
 Automate = Callable[..., Automation]
 
 CONTACTS = 12
-# Steps of one contact each: after 3 the launch is generating, after 14 reconciling (four contacts a step), in its middle.
+# Steps of one contact each: after 3 the launch is in the middle of generating, after 14 of reconciling.
 GENERATING, RECONCILING = 3, 14
 
 

@@ -245,7 +245,7 @@ def test_recipients_and_the_counts_by_reason_add_up_to_the_contacts(
 def test_many_campaigns_of_many_organizations_are_all_launched_in_one_run(
     max_rows: int, factory: Factory, automation: Automate, database: Connection, system_user: UUID
 ) -> None:
-    expected = {}
+    expected: dict[UUID, set[UUID]] = {}
     for size in (0, 1, 5, 9):
         organization = factory.organization(system_user)
         contacts = set(factory.contacts(organization, size))
@@ -382,7 +382,8 @@ def test_two_open_launches_of_one_campaign_cannot_exist(
 
     with pytest.raises(Exception, match="launches_one_open_per_campaign"):
         database.execute(
-            "insert into campaign_runner.launches (campaign_id, organization_id, campaign_name, scheduled_at, fingerprint)"
+            "insert into campaign_runner.launches"
+            " (campaign_id, organization_id, campaign_name, scheduled_at, fingerprint)"
             " values (%s, %s, 'again', now(), '')",
             (again["campaign_id"], again["organization_id"]),
         )
