@@ -182,9 +182,11 @@ begin
     create index if not exists campaign_runner_bounced_idx
         on public.campaign_recipients (organization_id, contact_id) where status = 'bounced';
 
-    -- The contacts of one tag in a slice.
+    -- The contacts of one tag in a slice. (By name: 'public.…' as a literal would be looked up where it is absent, too.)
     if to_regclass('public.contact_tag_assignments') is not null
-        and not campaign_runner.has_index('public.contact_tag_assignments', array['tag_id', 'contact_id'])
+        and not campaign_runner.has_index(
+            to_regclass('public.contact_tag_assignments'), array['tag_id', 'contact_id']
+        )
     then
         create index if not exists campaign_runner_tags_idx
             on public.contact_tag_assignments (tag_id, contact_id);

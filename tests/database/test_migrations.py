@@ -1,0 +1,347 @@
+"""The migrations install on a new project, twice, and on one that has these tables already; and they uninstall."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, LiteralString
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from local.migration import MIGRATIONS, apply_migrations
+from tests import oracle, records
+from tests.automation import Automation
+from tests.conftest import Connection
+from tests.factory import Factory
+
+EXISTING_PROJECT = Path(__file__).with_name("existing_project.sql").read_bytes()
+UNINSTALL = MIGRATIONS.with_name("uninstall.sql").read_bytes()
+INDEXES = {
+    "campaign_runner_due_idx",
+    "campaign_runner_contacts_idx",
+    "campaign_runner_addresses_idx",
+    "campaign_runner_recipients_idx",
+    "campaign_runner_bounced_idx",
+    "campaign_runner_tags_idx",
+}
+
+# All that defines the tables, types and functions of the schema public, without what the runner states that it adds.
+SCHEMA: LiteralString = """
+    select 'column' as kind, c.oid::regclass::text as of, concat_ws(' ', a.attnum, a.attname, a.atttypid::regtype,
+        a.atttypmod, a.attnotnull, a.attidentity, pg_get_expr(d.adbin, d.adrelid)) as definition
+    from pg_class c
+    join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
+    left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
+    where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'p')
+    union all
+    select 'table', c.oid::regclass::text, concat_ws(' ', c.relowner::regrole, c.relrowsecurity, c.relforcerowsecurity,
+        obj_description(c.oid))
+    from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'p', 'S')
+    union all
+    select 'constraint', conrelid::regclass::text, conname || ' ' || pg_get_constraintdef(oid)
+    from pg_constraint where connamespace = 'public'::regnamespace
+    union all
+    select 'index', tablename, indexdef from pg_indexes
+    where schemaname = 'public' and indexname not like 'campaign\\_runner\\_%%'
+    union all
+    select 'trigger', tgrelid::regclass::text, pg_get_triggerdef(oid) from pg_trigger where not tgisinternal
+    union all
+    select 'policy', tablename, concat_ws(' ', policyname, permissive, roles, cmd, qual, with_check)
+    from pg_policies where schemaname = 'public'
+    union all
+    select 'function', oid::regprocedure::text, pg_get_functiondef(oid) from pg_proc
+    where pronamespace = 'public'::regnamespace and proname not like 'campaign\\_runner\\_%%'
+    union all
+    select 'type', oid::regtype::text, (select string_agg(enumlabel, ' ' order by enumsortorder) from pg_enum
+        where enumtypid = t.oid)
+    from pg_type t where typnamespace = 'public'::regnamespace and typtype in ('e', 'd')
+    union all
+    select 'grant', table_name, concat_ws(' ', grantee, privilege_type) from information_schema.role_table_grants
+    where table_schema = 'public' and grantee <> 'service_role'
+    order by 1, 2, 3
+"""
+
+
+@pytest.fixture
+def project(empty_database_url: str) -> Iterator[Connection]:
+    """A database without the migrations, as its owner."""
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        yield connection
+
+
+def migrate(project: Connection) -> list[str]:
+    """Run every migration anew, whether or not it is recorded. Returns the warnings."""
+    warnings: list[str] = []
+    project.add_notice_handler(lambda notice: warnings.append(str(notice.message_primary)))
+    for file in sorted(MIGRATIONS.glob("*.sql")):
+        with project.transaction():
+            project.execute(file.read_bytes())
+    return [warning for warning in warnings if warning.startswith("campaign runner")]
+
+
+def schema(project: Connection) -> list[dict[str, Any]]:
+    return records.rows(project, SCHEMA)
+
+
+def indexes(project: Connection) -> set[str]:
+    query = "select indexname from pg_indexes where indexname like 'campaign\\_runner\\_%%'"
+    return {row["indexname"] for row in records.rows(project, query)}
+
+
+def launch(project: Connection, system_user: UUID, **options: Any) -> dict[str, Any]:
+    """A run of the service role."""
+    with psycopg.connect(project.info.dsn, password=project.info.password, autocommit=True) as service:
+        service.execute("set role service_role")
+        return Automation(service, system_user, **options).launch()
+
+
+@pytest.mark.every_version
+def test_the_migrations_install_on_an_empty_project(project: Connection) -> None:
+    apply_migrations(f"{project.info.dsn} password={project.info.password}")
+
+    factory = Factory(project)
+    system_user = factory.user()
+    organization = factory.organization(system_user)
+    contacts = factory.contacts(organization, 3)
+    campaign = factory.campaign(organization)
+    assert launch(project, system_user)["processed_count"] == 1
+    assert set(records.recipients(project, campaign)) == set(contacts)
+
+
+@pytest.mark.every_version
+def test_the_migrations_install_twice_and_change_nothing_the_second_time(project: Connection) -> None:
+    migrate(project)
+    factory = Factory(project)
+    system_user = factory.user()
+    organization = factory.organization(system_user)
+    contacts = factory.contacts(organization, 6)
+    campaign = factory.campaign(organization)
+    with psycopg.connect(project.info.dsn, password=project.info.password, autocommit=True) as service:
+        service.execute("set role service_role")
+        Automation(service, system_user, max_rows=2).step()
+    before = schema(project), records.everything(project)
+
+    assert migrate(project) == []
+
+    assert (schema(project), records.everything(project)) == before
+    assert launch(project, system_user)["campaigns"][0]["recipient_count"] == 6
+    assert set(records.recipients(project, campaign)) == set(contacts)
+
+
+def test_what_the_migrations_create_satisfies_their_own_requirements(project: Connection) -> None:
+    migrate(project)
+    assert records.rows(project, "select * from campaign_runner.missing_requirements()") == []
+
+
+@pytest.mark.every_version
+def test_a_project_that_has_these_tables_is_changed_in_nothing_but_the_stated_indexes_and_grants(
+    project: Connection,
+) -> None:
+    project.execute(EXISTING_PROJECT)
+    before = schema(project)
+
+    assert migrate(project) == []
+
+    assert schema(project) == before
+    # Its own indexes serve for the contacts; its unique keys have the columns the other way round.
+    assert indexes(project) == INDEXES - {"campaign_runner_contacts_idx"}
+    assert migrate(project) == []
+    assert indexes(project) == INDEXES - {"campaign_runner_contacts_idx"}
+
+
+@pytest.mark.every_version
+@pytest.mark.parametrize("max_rows", [1, 20_000])
+def test_a_project_that_has_these_tables_can_launch(max_rows: int, project: Connection) -> None:
+    project.execute(EXISTING_PROJECT)
+    migrate(project)
+    factory = Factory(project)
+    system_user = factory.user()
+    organization = factory.organization()
+    factory.member(organization, system_user, role="marketer")
+    vip, lapsed, *others = factory.contacts(organization, 6)
+    factory.contact(organization, is_subscribed=False)
+    factory.contact(organization, country="de")
+    factory.contact(organization, email=None, phone="+41 79 000 00 00")
+    bounced = factory.contact(organization)
+    twin = factory.contact(organization, id=UUID(int=2**128 - 1), email="Contact3@example.org")
+    for name, contact in (("vip", vip), ("lapsed", lapsed)):
+        tag = uuid4()
+        factory.insert("contact_tags", {"id": tag, "organization_id": organization, "name": name})
+        factory.assign(tag, contact)
+    factory.recipient(factory.campaign(organization, status="archived"), bounced, status="bounced")
+    everybody = factory.campaign(organization)
+    factory.insert(
+        "campaign_target_rules",
+        {"campaign_id": everybody, "exclude_tags": ["lapsed"], "exclude_countries": ["DE"]},
+    )
+    chosen = factory.campaign(organization, due_in=timedelta(minutes=-2))
+    factory.recipient(chosen, vip, status="queued")
+    verdicts = oracle.audience(oracle.read(project), everybody)
+
+    report = launch(project, system_user, roles=["marketer"], max_rows=max_rows)
+
+    assert report["errors"] == []
+    assert {c["campaign_id"]: (c["recipients_generated"], c["recipient_count"]) for c in report["campaigns"]} == {
+        str(chosen): (False, 1),
+        str(everybody): (True, 5),
+    }
+    assert set(records.recipients(project, everybody)) == oracle.recipients(verdicts) == {vip, *others}
+    assert twin not in oracle.recipients(verdicts)
+    assert records.recipients(project, chosen) == {vip: "queued"}
+    query = "select recipients_total, status_changes, updated_at is not null as touched from campaigns where id = %s"
+    assert records.rows(project, query, everybody) == [
+        {"recipients_total": 5, "status_changes": 1, "touched": True},
+    ]
+    query = "select from campaign_recipients where campaign_id = %s and personalization ? 'email'"
+    assert len(records.rows(project, query, everybody)) == 5
+
+
+@pytest.mark.every_version
+def test_what_a_project_lacks_is_all_named_at_once_and_nothing_is_installed(project: Connection) -> None:
+    project.execute(EXISTING_PROJECT)
+    project.execute(
+        """
+        alter table campaign_recipients drop constraint campaign_recipients_contact_id_campaign_id_key;
+        alter table campaign_target_rules drop constraint campaign_target_rules_campaign_id_key;
+        create unique index half on campaign_recipients (campaign_id, contact_id) where status = 'pending';
+        alter table campaign_target_rules drop column exclude_bounced;
+        alter table campaign_target_rules alter column include_tags drop default;
+        alter table campaign_target_rules alter column include_tags type text;
+        alter table contacts alter column is_active drop default;
+        alter table contacts alter column is_active type text;
+        alter table campaigns alter column scheduled_at type timestamp;
+        alter type campaign_state rename value 'sending' to 'running';
+        alter table contact_tags rename column name to label;
+        drop table organization_members cascade;
+        create view organization_members as select null::uuid as organization_id, null::uuid as user_id, '' as role;
+        """
+    )
+    before = schema(project)
+
+    with pytest.raises(psycopg.errors.RaiseException) as raised:
+        migrate(project)
+
+    assert str(raised.value.diag.message_primary).splitlines()[0] == (
+        "campaign runner: this project cannot be used as it is:"
+    )
+    assert set(str(raised.value.diag.message_primary).splitlines()[1:]) == {
+        "  - public.organization_members is a view or a foreign table, where a table is needed",
+        "  - column public.campaign_target_rules.exclude_bounced is missing",
+        "  - column public.contact_tags.name is missing",
+        "  - column public.campaign_target_rules.include_tags is text, where text[] is needed",
+        "  - column public.contacts.is_active is text, where boolean is needed",
+        "  - column public.campaigns.scheduled_at is timestamp without time zone, "
+        "where timestamp with time zone is needed",
+        "  - enum public.campaign_state of public.campaigns.status lacks the value sending",
+        "  - public.campaign_recipients has no unique key on (campaign_id, contact_id): "
+        "create unique index concurrently on public.campaign_recipients (campaign_id, contact_id);",
+        "  - public.campaign_target_rules has no unique key on (campaign_id): "
+        "create unique index concurrently on public.campaign_target_rules (campaign_id);",
+    }
+    assert schema(project) == before
+    assert indexes(project) == set()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "create unique index on keys (a, b) where a is not null",
+        "create unique index on keys (a, b, c)",
+        "create unique index on keys (a)",
+        "create unique index on keys (a, (b || ''))",
+        "create index on keys (a, b)",
+        "alter table keys add unique (a, b) deferrable",
+    ],
+)
+def test_only_a_whole_immediate_unique_key_counts_as_one(key: LiteralString, database: Connection) -> None:
+    database.execute("create table keys (a text, b text, c text)")
+    database.execute(key)
+    query = "select campaign_runner.has_index('keys', '{a,b}', true) as has"
+    assert records.rows(database, query) == [{"has": False}]
+
+
+@pytest.mark.parametrize(
+    "key", ["create unique index on keys (b, a)", "create unique index on keys (a, b) include (c)"]
+)
+def test_a_unique_key_counts_in_any_order_of_its_columns(key: LiteralString, database: Connection) -> None:
+    database.execute("create table keys (a text, b text, c text)")
+    database.execute(key)
+    query = "select campaign_runner.has_index('keys', '{a,b}', true) as has"
+    assert records.rows(database, query) == [{"has": True}]
+
+
+def test_a_required_column_that_nobody_fills_is_warned_of(project: Connection) -> None:
+    project.execute(EXISTING_PROJECT)
+    project.execute("alter table campaign_recipients add column tenant_region text not null")
+
+    [warning] = migrate(project)
+
+    assert warning == (
+        "campaign runner: public.campaign_recipients requires tenant_region, which the runner does not fill"
+    )
+
+
+def test_a_database_that_is_no_supabase_project_is_refused(project: Connection) -> None:
+    name = f"bare_{uuid4().hex}"
+    project.execute(f"create database {name}".encode())
+    try:
+        with (
+            psycopg.connect(project.info.dsn, password=project.info.password, dbname=name, autocommit=True) as bare,
+            pytest.raises(psycopg.errors.RaiseException, match="this is not a Supabase database"),
+        ):
+            migrate(bare)
+    finally:
+        project.execute(f"drop database {name}".encode())
+
+
+@pytest.mark.parametrize("existing", [False, True], ids=["new", "existing"])
+def test_uninstalling_leaves_the_public_tables_and_their_rows_and_nothing_of_the_runner(
+    existing: bool, project: Connection
+) -> None:
+    if existing:
+        project.execute(EXISTING_PROJECT)
+    migrate(project)
+    factory = Factory(project)
+    system_user = factory.user()
+    organization = factory.organization()
+    factory.member(organization, system_user, role="owner")
+    factory.contacts(organization, 3)
+    factory.campaign(organization)
+    launch(project, system_user, roles=["owner"])
+    before = (
+        schema(project),
+        {
+            table: rows
+            for table, rows in records.everything(project).items()
+            if not table.startswith("campaign_runner.")
+        },
+    )
+
+    project.execute(UNINSTALL)
+
+    assert (schema(project), records.everything(project)) == before
+    assert indexes(project) == set()
+    assert records.rows(project, "select from pg_namespace where nspname = 'campaign_runner'") == []
+    assert records.rows(project, "select from pg_proc where proname like 'campaign%%runner%%'") == []
+    assert migrate(project) == []
+
+
+@pytest.mark.parametrize("table", ["contact_tags", "contact_tag_assignments", "activity_events"])
+def test_a_project_of_its_own_may_do_without_tags_and_events(table: LiteralString, project: Connection) -> None:
+    project.execute(EXISTING_PROJECT)
+    project.execute(b"drop table if exists " + table.encode() + b" cascade")
+    migrate(project)
+    factory = Factory(project)
+    system_user = factory.user()
+    organization = factory.organization()
+    factory.member(organization, system_user, role="owner")
+    contacts = factory.contacts(organization, 3)
+    campaign = factory.campaign(organization)
+    factory.insert("campaign_target_rules", {"campaign_id": campaign, "exclude_tags": ["gone"]})
+
+    assert launch(project, system_user, roles=["owner"])["processed_count"] == 1
+
+    assert set(records.recipients(project, campaign)) == set(contacts)
