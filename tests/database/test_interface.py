@@ -1,0 +1,71 @@
+"""The functions of the database are called by the package by the names and arguments that they have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from runner.database import Database
+from runner.models import RunResult, StepAnswer
+from runner.settings import Settings
+from tests import records
+from tests.automation import Automation
+from tests.conftest import Connection
+from tests.factory import Factory
+from tests.unit.fakes import KEY, URL, USER, FakeApi, report, step
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
+    """Each RPC of the package, with the names of the arguments that it sends."""
+    monkeypatch.setenv("SUPABASE_URL", URL)
+    monkeypatch.setenv("SUPABASE_SECRET_KEY", KEY)
+    monkeypatch.setenv("SYSTEM_USER_ID", USER)
+    api = FakeApi()
+    api.on("step", step())
+    api.on("report", report())
+    api.on("preview", {"campaigns": [], "errors": [], "cursor": None})
+    database = Database(Settings.load(), transport=httpx.MockTransport(api))
+    database.step(uuid4(), None, max_rows=1, timeout=1)
+    database.report(uuid4(), timeout=1)
+    database.preview(None, cursor=None, max_rows=1, timeout=1)
+    database.close()
+    return {function: set(arguments) for function, arguments in api.calls}
+
+
+def test_each_rpc_of_the_package_exists_with_just_the_arguments_that_it_sends(
+    calls: dict[str, set[str]], database: Connection
+) -> None:
+    query = (
+        "select proname, proargnames from pg_proc where pronamespace = 'public'::regnamespace and proname = any (%s)"
+    )
+    functions = {row["proname"]: set(row["proargnames"]) for row in records.rows(database, query, list(calls))}
+    assert functions == calls
+
+
+def test_the_package_calls_every_public_function_of_the_runner(
+    calls: dict[str, set[str]], database: Connection
+) -> None:
+    query = "select proname from pg_proc where proname like 'campaign\\_runner\\_%%'"
+    assert {row["proname"] for row in records.rows(database, query)} == set(calls)
+
+
+def test_each_answer_is_of_the_shape_that_the_package_expects(
+    organization: UUID, factory: Factory, automation: Callable[..., Automation]
+) -> None:
+    factory.contacts(organization, 3)
+    campaign = factory.campaign(organization)
+    factory.campaign(factory.organization())
+    run = automation(max_rows=2)
+
+    stepped = run.step()
+    reported = run.launch()
+
+    assert StepAnswer.model_validate(stepped).model_dump(mode="json") == stepped
+    result = RunResult.model_validate(reported)
+    assert result.model_dump(mode="json") == reported
+    assert [launched.campaign_id for launched in result.campaigns] == [campaign]
+    assert len(result.errors) == 1
