@@ -14,8 +14,7 @@ WAITING = """
 do $$ begin
     for attempt in 1..3000 loop
         if exists (
-            select from pg_locks l join pg_database d on d.oid = l.database
-            where d.datname = current_database() and l.locktype = 'advisory' and not l.granted
+            select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
         ) then return; end if;
         perform pg_sleep(0.01);
     end loop;
@@ -56,10 +55,10 @@ class Run:
         return answer
 
     @contextmanager
-    def reporting(self) -> Iterator[Callable[[], dict[str, Any]]]:
-        """Ask for the report in a thread; the block begins when the report is waiting for a lock."""
+    def waiting(self, call: Callable[[], dict[str, Any]]) -> Iterator[Callable[[], dict[str, Any]]]:
+        """Make a call of this run in a thread; the block begins when the call is waiting for a lock."""
         with ThreadPoolExecutor(1) as thread:
-            answer = thread.submit(self.report)
+            answer = thread.submit(call)
             with psycopg.connect(self.connection.info.dsn, password=self.connection.info.password) as observer:
                 observer.execute(WAITING)
             yield answer.result

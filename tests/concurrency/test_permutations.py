@@ -160,6 +160,52 @@ def test_generate_unsubscribe__who_unsubscribes_behind_the_cursor_is_no_recipien
     assert recipients(database, campaign) == 90
 
 
+def test_slice_slice_edit_rules__rules_edited_when_nobody_could_end_the_launch_hold(
+    run: Run, rival: Run, editor: Connection, campaign: str, database: Connection
+) -> None:
+    """Each of the two steps that work on the last two slices sees the other's as unfinished, so neither flips."""
+    two_left = "select state = 'reconciling' and (select count(cursor) from campaign_runner.launch_slices) = 2"
+    while database.execute(f"{two_left} from campaign_runner.launches".encode()).fetchall() != [(True,)]:
+        run.step(max_rows=5)
+    run.step(max_rows=5, commit=False)
+    rival.step(max_rows=5, commit=False)
+    run.commit()
+    rival.commit()
+    assert status(database, campaign) == "scheduled"
+    [(open_slices,)] = database.execute("select count(cursor) from campaign_runner.launch_slices").fetchall()
+    assert open_slices == 0
+    editor.execute("update campaign_target_rules set include_emails = '{7@example.org}'")
+    editor.commit()
+
+    assert run.step(max_rows=5)["launched"] == 0
+    run.finish(max_rows=5)
+
+    assert recipients(database, campaign) == 1
+    assert status(database, campaign) == "sending"
+
+
+def test_slice_deliver__a_row_that_stops_being_pending_while_we_wait_for_it_is_not_deleted(
+    run: Run, editor: Connection, campaign: str, database: Connection
+) -> None:
+    run.step(max_rows=30)
+    [(contact,)] = database.execute("select min(contact_id::text) from campaign_recipients").fetchall()
+    database.execute("update contacts set is_subscribed = false where id = %s", (contact,))
+    editor.execute("update campaign_recipients set status = 'sent' where contact_id = %s", (contact,))
+
+    while database.execute("select state from campaign_runner.launches").fetchall() == [("generating",)]:
+        run.step(max_rows=30)
+    with run.waiting(lambda: run.step(max_rows=30)) as step:
+        editor.commit()
+    step()
+    run.finish(max_rows=30)
+
+    [(left,)] = database.execute(
+        "select count(*) from campaign_recipients where contact_id = %s and status = 'sent'", (contact,)
+    ).fetchall()
+    assert left == 1
+    assert status(database, campaign) == "sending"
+
+
 def test_flip_unsubscribe__whoever_unsubscribed_before_a_held_up_flip_is_no_recipient(
     run: Run, editor: Connection, campaign: str, database: Connection
 ) -> None:
@@ -191,7 +237,7 @@ def test_step_report__the_report_waits_for_a_step_that_is_still_running(
     run: Run, second_connection: Run, campaign: str
 ) -> None:
     run.step(commit=False)
-    with second_connection.reporting() as report:  # asks, and is seen to wait for the step
+    with second_connection.waiting(second_connection.report) as report:  # asks, and is seen to wait for the step
         run.commit()
     assert [c["campaign_id"] for c in report()["campaigns"]] == [campaign]
 

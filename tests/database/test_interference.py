@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from tests import oracle, records
 from tests.automation import Automation
-from tests.conftest import Connection
+from tests.conftest import Connect, Connection
 from tests.factory import Factory
 
 Automate = Callable[..., Automation]
@@ -239,6 +241,56 @@ def test_a_campaign_that_is_made_again_with_recipients_of_its_own_keeps_them(
     assert set(records.recipients(database, campaign)) == {contacts[0]}
 
 
+@pytest.fixture
+def without_cascade(database: Connection) -> None:
+    """As in a project whose recipients refer to nothing."""
+    for (name,) in database.execute(
+        "select conname::text from pg_constraint"
+        " where conrelid = 'campaign_recipients'::regclass and confrelid = 'campaigns'::regclass"
+    ).fetchall():
+        database.execute(sql.SQL("alter table campaign_recipients drop constraint {}").format(sql.Identifier(name)))
+
+
+@pytest.mark.usefixtures("without_cascade")
+def test_recipients_that_outlive_their_campaign_are_completed_when_it_is_made_again(
+    run: Automation, organization: UUID, campaign: UUID, contacts: list[UUID], factory: Factory, database: Connection
+) -> None:
+    """Our own half-made rows: that they exist does not mean that they are complete."""
+    factory.delete("campaigns", [campaign])
+    run.step()
+    assert records.recipients(database, campaign)
+    factory.campaign(organization, id=campaign)
+
+    run.finish()
+
+    assert_launched_exactly(database, campaign)
+    assert set(records.recipients(database, campaign)) == set(contacts)
+
+
+@pytest.mark.usefixtures("without_cascade")
+def test_recipients_of_somebody_else_that_outlive_their_campaign_are_kept_when_it_is_made_again(
+    organization: UUID, contacts: list[UUID], automation: Automate, factory: Factory, database: Connection
+) -> None:
+    campaign = factory.campaign(organization)
+    factory.recipient(campaign, contacts[0])
+    with database.transaction():
+        database.execute(
+            "create function refuse() returns trigger language plpgsql as 'begin raise exception $$no$$; end'"
+        )
+        database.execute("create trigger refuse before update on campaigns for each row execute function refuse()")
+    run = automation()
+    assert run.step()["failed"] == 1
+    factory.delete("campaigns", [campaign])
+    run.step()
+    database.execute("drop trigger refuse on campaigns")
+    factory.campaign(organization, id=campaign)
+
+    run.finish()
+
+    assert records.status(database, campaign) == "sending"
+    assert set(records.recipients(database, campaign)) == {contacts[0]}
+
+
 def test_a_campaign_that_is_replaced_by_its_twin_between_two_steps_has_its_whole_audience(
     organization: UUID, contacts: list[UUID], factory: Factory, automation: Automate, database: Connection
 ) -> None:
@@ -409,6 +461,41 @@ def test_a_campaign_that_changes_its_name_is_launched_under_the_new_one(
 
     assert launched["name"] == "New name"
     assert records.launch(database, campaign)["campaign_name"] == "New name"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "update campaigns set status = 'paused'",
+        "update campaigns set scheduled_at = now() + interval '1 hour'",
+        "update campaigns set scheduled_at = now() - interval '1 hour'",
+        "update campaign_target_rules set include_emails = include_emails",
+        "delete from campaign_target_rules",
+        "delete from campaigns",
+    ],
+)
+def test_an_edit_between_the_last_look_and_the_flip_stops_the_flip(
+    edit: str,
+    campaign: UUID,
+    automation: Automate,
+    system_user: UUID,
+    connect_as: Connect,
+    database: Connection,
+) -> None:
+    """No signal tells a test that a step is between the two, so the flip is called alone."""
+    automation(max_rows=1).step()
+    launch = records.launch(database, campaign)
+    database.execute(edit.encode())
+    before = records.rows(database, "select * from campaigns")
+
+    with pytest.raises(psycopg.DatabaseError) as refusal:
+        connect_as("service_role").execute(
+            "select campaign_runner.flip(%s, %s, 1, %s, now())", (uuid4(), launch["id"], system_user)
+        )
+
+    assert refusal.value.sqlstate == "CR001"
+    assert records.rows(database, "select * from campaigns") == before
+    assert records.launch(database, campaign) == launch
 
 
 def test_a_campaign_that_somebody_set_to_sending_by_hand_is_left_to_them(
