@@ -58,8 +58,8 @@ class Run:
     def waiting(self, call: Callable[[], dict[str, Any]]) -> Iterator[Callable[[], dict[str, Any]]]:
         """Make a call of this run in a thread; the block begins when the call is waiting for a lock."""
         with ThreadPoolExecutor(1) as thread:
-            answer = thread.submit(call)
             with psycopg.connect(self.connection.info.dsn, password=self.connection.info.password) as observer:
+                answer = thread.submit(call)
                 observer.execute(WAITING)
             yield answer.result
 
