@@ -54,9 +54,17 @@ class Function(Service):
             time.sleep(0.02)
         return code
 
+    def listens(self) -> bool:
+        """Whether its first process takes connections. One that was told to end does not."""
+        try:
+            connections = psutil.Process(self.pid).net_connections("tcp")
+        except (FileNotFoundError, psutil.Error):  # not started yet, or dead
+            return False
+        return any(c.status == psutil.CONN_LISTEN and c.laddr.port == self.port for c in connections)
+
     def is_ready(self) -> bool:
         # The framework answers this path itself, so that the function has not been called before its first caller.
-        return self._listens() and http_status(self.port, "/robots.txt", {}) is not None
+        return self.listens() and http_status(self.port, "/robots.txt", {}) is not None
 
     def command(self) -> Sequence[str]:
         options = {"target": "run_campaigns", "source": str(self._source), "host": "127.0.0.1", "port": str(self.port)}
@@ -64,13 +72,6 @@ class Function(Service):
             *(sys.executable, "-m", "functions_framework"),
             *(argument for name, value in options.items() for argument in (f"--{name}", value)),
         ]
-
-    def _listens(self) -> bool:
-        try:
-            connections = psutil.Process(self.pid).net_connections("tcp")
-        except (FileNotFoundError, psutil.Error):  # not started yet, or dead
-            return False
-        return any(c.status == psutil.CONN_LISTEN and c.laddr.port == self.port for c in connections)
 
     def environment(self) -> Mapping[str, str]:
         return {**super().environment(), **self._environment}

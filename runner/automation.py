@@ -5,9 +5,12 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 from runner import log
+from runner.budget import Budget
 from runner.clock import Clock
-from runner.models import RunReport, RunResult
+from runner.errors import Unavailable
+from runner.models import FreedCampaign, RunReport, RunResult
 from runner.parameters import Parameters, parse_organization_id
+from runner.retry import Retry
 from runner.settings import Settings
 from runner.stop import Stop
 
@@ -26,6 +29,23 @@ def run_campaign_automation(organization_id: str | UUID | None = None, *, dry_ru
         organization_id=None if organization_id is None else parse_organization_id(organization_id), dry_run=dry_run
     )
     return automate(settings, parameters).result
+
+
+def free_campaigns(settings: Settings, campaign_id: UUID | None) -> tuple[FreedCampaign, ...]:
+    """Have this campaign, or (None) every one that waits after a failure, tried again by the next run.
+
+    Returns those that waited. Raises RunnerError.
+    """
+    from runner import database
+
+    budget = Budget(Clock(), settings.run_time_budget_seconds)
+    retry = Retry(Clock(), until=budget.ends)
+    while True:
+        try:
+            return database.shared(settings).retry(campaign_id, timeout=budget.timeout()).freed
+        except Unavailable:
+            if not retry.again():
+                raise
 
 
 def automate(

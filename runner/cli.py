@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from uuid import UUID
 
 import click
 
 from runner import __version__, log
-from runner.automation import automate
+from runner.automation import automate, free_campaigns
 from runner.errors import InvalidRequest, RunnerError, Unexpected
 from runner.models import RunReport
 from runner.parameters import Parameters, parse_organization_id
@@ -18,12 +20,13 @@ from runner.stop import stop_on_signals
 CAMPAIGN_ERRORS = 1
 COULD_NOT_RUN = 3  # 2 is click's, for a wrong usage
 
-COLUMNS = ("CAMPAIGN", "STATUS", "RECIPIENTS", "ORGANIZATION")
+LAUNCHED = ("CAMPAIGN", "STATUS", "RECIPIENTS", "ORGANIZATION")
+FREED = ("CAMPAIGN", "ID", "ATTEMPTS", "LAST ERROR")
 
 _logger = logging.getLogger(__name__)
 
 
-class _OrganizationId(click.ParamType[UUID]):
+class _Id(click.ParamType[UUID]):
     name = "uuid"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> UUID:
@@ -56,51 +59,93 @@ Exit codes:
   2  wrong usage
   3  the run was not possible"""
 )
-@click.option("--organization-id", type=_OrganizationId(), help="Only the campaigns of this organization.")
+@click.option("--organization-id", type=_Id(), help="Only the campaigns of this organization.")
 @click.option("--dry-run", is_flag=True, help="Show what a run would do, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, as the HTTP function answers it.")
 @click.pass_context
 def run(context: click.Context, organization_id: UUID | None, dry_run: bool, as_json: bool) -> None:
     """Launch the campaigns that are due, and print them."""
-    try:
-        settings = Settings.load()
-        log.configure(settings.log_level)
-        with stop_on_signals() as stop:
-            report = automate(settings, Parameters(organization_id, dry_run), stop=stop)
-    except RunnerError as error:
-        click.echo(f"Error: {error}", err=True)
-        context.exit(COULD_NOT_RUN)
-    except KeyboardInterrupt:  # the second one; the first lets the steps that are under way end
-        click.echo("Error: interrupted; what was launched is in the database, and the next run goes on.", err=True)
-        context.exit(COULD_NOT_RUN)
-    except Exception:
-        _logger.exception("The run failed unexpectedly.")  # without the message, which may hold row data
-        click.echo(f"Error: {Unexpected.summary()}", err=True)
-        context.exit(COULD_NOT_RUN)
-    click.echo(report.result.model_dump_json(indent=2) if as_json else _table(report, dry_run=dry_run))
+    with _explained(context), stop_on_signals() as stop:
+        report = automate(_settings(), Parameters(organization_id, dry_run), stop=stop)
+    click.echo(report.result.model_dump_json(indent=2) if as_json else _report(report, dry_run=dry_run))
     context.exit(CAMPAIGN_ERRORS if report.result.errors else 0)
 
 
-def _table(report: RunReport, *, dry_run: bool) -> str:
+@cli.command(
+    epilog="""\b
+Examples:
+  python -m runner retry 5f0c2f1e-8a39-4a0c-9c53-0d8f6a6c5b11
+  python -m runner retry --all
+
+\b
+Exit codes:
+  0  done
+  1  the campaign waits for nothing: it has not failed, or there is no such campaign
+  2  wrong usage
+  3  the database could not be asked"""
+)
+@click.argument("campaign_id", type=_Id(), required=False)
+@click.option("--all", "every", is_flag=True, help="Every campaign that waits.")
+@click.pass_context
+def retry(context: click.Context, campaign_id: UUID | None, every: bool) -> None:
+    """Have the next run try a campaign again that failed.
+
+    A campaign that failed waits for its next attempt, longer each time, and after ten attempts for a person. So does
+    one that was held because it was too late; it is held again, unless it is scheduled anew.
+    """
+    if (campaign_id is None) != every:
+        raise click.UsageError("Name a campaign, or give --all.")
+    with _explained(context):
+        freed = free_campaigns(_settings(), campaign_id)
+    if freed:
+        click.echo(_table(FREED, [(c.name, str(c.campaign_id), str(c.attempts), c.error) for c in freed]) + "\n")
+    click.echo(f"{len(freed)} freed for the next run.")
+    context.exit(0 if freed or every else CAMPAIGN_ERRORS)
+
+
+def _settings() -> Settings:
+    settings = Settings.load()
+    log.configure(settings.log_level)
+    return settings
+
+
+@contextmanager
+def _explained(context: click.Context) -> Iterator[None]:
+    """End the program with a sentence and an exit code where the block fails."""
+    try:
+        yield
+    except RunnerError as error:
+        click.echo(f"Error: {error}", err=True)
+    except KeyboardInterrupt:  # in a run the second one; the first lets the steps that are under way end
+        click.echo("Error: interrupted; what was launched is in the database, and the next run goes on.", err=True)
+    except Exception:
+        _logger.exception("Failed unexpectedly.")  # without the message, which may hold row data
+        click.echo(f"Error: {Unexpected.summary()}", err=True)
+    else:
+        return
+    context.exit(COULD_NOT_RUN)
+
+
+def _report(report: RunReport, *, dry_run: bool) -> str:
     result = report.result
-    rows = [
-        (_printable(campaign.name), campaign.new_status, str(campaign.recipient_count), str(campaign.organization_id))
-        for campaign in result.campaigns
-    ]
     lines = []
-    if rows:
-        widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
-        lines += [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in (COLUMNS, *rows)
-        ]
-        lines.append("")
+    if result.campaigns:
+        rows = [(c.name, c.new_status, str(c.recipient_count), str(c.organization_id)) for c in result.campaigns]
+        lines += [_table(LAUNCHED, rows), ""]
     lines += [f"{failure.campaign_id}: {_printable(failure.error)}" for failure in result.errors]
     verb = "would be launched" if dry_run else "launched"
     lines.append(f"{result.processed_count} {verb}, {len(result.errors)} failed.")
     if not report.complete:
         lines.append("Work is left: run again to go on.")
     return "\n".join(lines)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, *([_printable(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
 
 
 def _printable(text: str) -> str:

@@ -28,7 +28,7 @@ from runner.errors import (
     StatementTimeout,
     Unreachable,
 )
-from runner.models import PreviewAnswer, RunResult, StepAnswer
+from runner.models import PreviewAnswer, RetryAnswer, RunResult, StepAnswer
 from runner.settings import Settings
 
 CONNECT_SECONDS = 5.0
@@ -38,7 +38,8 @@ KEEPALIVE_SECONDS = 5.0
 _NOT_MIGRATED = frozenset({"PGRST106", "PGRST202", "PGRST203", "42883", "42P01", "42501", "3F000"})
 _KEY_REFUSED = frozenset({"PGRST301", "PGRST302", "PGRST303"})
 _API_WITHOUT_DATABASE = frozenset({"PGRST000", "PGRST001", "PGRST002", "PGRST003"})
-_PASSING_CLASSES = ("08", "40", "53", "55", "57")  # connection, conflict, resources, locks, shutdown
+# Connection, conflict, resources, locks, shutdown, disk; and read-only, which a failover or a full disk makes it.
+_PASSING = ("08", "40", "53", "55", "57", "58", "25006")
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
@@ -85,6 +86,10 @@ class Database:
     def report(self, run_id: UUID, *, timeout: float) -> RunResult:
         """Close a run, and read what it did."""
         return self._call("campaign_runner_report", {"p_run_id": run_id}, RunResult, timeout)
+
+    def retry(self, campaign_id: UUID | None, *, timeout: float) -> RetryAnswer:
+        """Free the campaign, or (None) every campaign, that backs off, is held or needs attention."""
+        return self._call("campaign_runner_retry", {"p_campaign_id": campaign_id}, RetryAnswer, timeout)
 
     def preview(
         self, organization_id: UUID | None, *, cursor: dict[str, Any] | None, max_rows: int, timeout: float
@@ -170,7 +175,7 @@ def _translated(error: APIError, status: int | None) -> RunnerError:
         )
     if code == "57014":
         return StatementTimeout(f"A statement took longer than the database allows ({code}).")
-    if code in _API_WITHOUT_DATABASE or (len(code) == 5 and code.startswith(_PASSING_CLASSES)):
+    if code in _API_WITHOUT_DATABASE or (len(code) == 5 and code.startswith(_PASSING)):
         return Unreachable(f"The database is not available ({code}).")
     if code.isdigit() and len(code) == 3:
         return Unreachable(f"Something between here and the database answered with HTTP {code}.")

@@ -25,6 +25,7 @@ from runner.errors import (
 from runner.models import RunReport
 from runner.parameters import Parameters, parse_request
 from runner.settings import HttpSettings
+from runner.stop import WorkerStop
 
 PATHS = ("/", "/api/campaigns/run-automation")
 BODY_BYTES = 16 * 1024
@@ -52,7 +53,7 @@ def answer(request: Request) -> Response:
             authorize(request.headers.get("Authorization"), settings.tokens)
             parameters = _parameters(request)
             run_id = uuid4()
-            return _success(automate(settings, parameters, run_id=run_id))
+            return _success(automate(settings, parameters, run_id=run_id, stop=WorkerStop()))
         except RunnerError as error:
             return _refused(error, run_id)
         except Exception:

@@ -87,6 +87,26 @@ class PreviewAnswer(BaseModel):
     cursor: dict[str, Any] | None
 
 
+class FreedCampaign(BaseModel):
+    """A campaign that waited, for its next attempt or for a person, and does so no more."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    campaign_id: UUID
+    organization_id: UUID
+    name: StrictStr
+    attempts: int = Field(ge=0, strict=True)  # those that failed
+    error: StrictStr  # of the last one
+
+
+class RetryAnswer(BaseModel):
+    """The answer of `campaign_runner_retry`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    freed: tuple[FreedCampaign, ...]
+
+
 @dataclass(frozen=True)
 class RunReport:
     """A run that is over.

@@ -16,16 +16,40 @@ class Stop:
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        self._requested = False
+
+    @property
+    def requested(self) -> bool:
+        """Whether to begin nothing new."""
+        return self._requested
+
+    def request(self) -> None:
+        """Begin nothing new from now on."""
+        self._requested = True
+
+
+class WorkerStop(Stop):
+    """Requested when the server process that we run in is told to end, as Cloud Run does 10 s before it kills.
+
+    Requests run in threads, which can set no signal handlers. But the handler that gunicorn has set for SIGTERM is a
+    method of its worker, and clears the worker's `alive`. Under a server of another kind nothing requests this.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+
+    @property
+    def requested(self) -> bool:
+        """Whether the worker is on its way out."""
+        return not getattr(self._worker, "alive", True)
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
     """A Stop that SIGTERM and Ctrl-C request. The second signal does what it did before.
 
-    Only the main thread can have handlers; elsewhere nothing requests the Stop. That is so in the HTTP function too:
-    its requests run in threads, and its server sets the handlers of the worker process itself after it imported us.
-    There SIGTERM lets running requests end, the budget bounds them, and what is killed is taken up by the next tick.
+    Only the main thread can have handlers; elsewhere nothing requests the Stop.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -38,7 +62,7 @@ def stop_on_signals() -> Iterator[Stop]:
             signal.signal(number, handler)
 
     def request(_number: int, _frame: FrameType | None) -> None:
-        stop.requested = True
+        stop.request()
         restore()
 
     for number in before:

@@ -5,6 +5,7 @@
 
 drop function if exists public.campaign_runner_preview(uuid, uuid, text[], integer, integer, jsonb);
 drop function if exists public.campaign_runner_report(uuid);
+drop function if exists public.campaign_runner_retry(uuid);
 drop function if exists public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer);
 
 -- With it go the ledger of all launches, and what an unfinished launch knows of its audience.

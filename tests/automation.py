@@ -56,6 +56,11 @@ class Automation:
         """The whole run."""
         return self.finish().report()
 
+    def retry(self, campaign: UUID | None = None) -> list[dict[str, Any]]:
+        """Free this campaign, or all that wait. Returns them."""
+        freed: list[dict[str, Any]] = self._call("select public.campaign_runner_retry(%s)", campaign)["freed"]
+        return freed
+
     def preview(self) -> dict[str, Any]:
         """The dry run: what a report would say."""
         campaigns: list[Any] = []

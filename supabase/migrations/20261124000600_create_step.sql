@@ -1,7 +1,7 @@
--- Purpose: what the function calls: one step of a run, and the report that closes the run.
+-- Purpose: what the function and the command line call: one step of a run, the report that closes it, and retry.
 -- Tables:  campaign_runner.*, through the functions before
 -- Rerun:   safe.
--- Undo:    supabase/uninstall.sql drops both functions and the schema campaign_runner.
+-- Undo:    supabase/uninstall.sql drops the functions and the schema campaign_runner.
 
 create or replace function campaign_runner.check_configuration(
     p_organization_id uuid,
@@ -329,8 +329,8 @@ begin
                 get stacked diagnostics
                     v_code = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
                     v_table = table_name, v_column = column_name, v_constraint = constraint_name;
-                -- Connection, resources, operator: the database's trouble, and nobody's fault. The step is retried.
-                if left(v_code, 2) in ('08', '53', '57') then
+                -- Connection, resources, operator, disk: the database's trouble, and nobody's fault. The step is retried.
+                if left(v_code, 2) in ('08', '53', '57', '58') then
                     raise;
                 end if;
                 if left(v_code, 2) = '42' and campaign_runner.missing_privilege() is not null then
@@ -435,3 +435,61 @@ comment on function public.campaign_runner_report(uuid) is
     'Closes a run and tells what it launched and what it could not: the body of the HTTP answer. Safe to repeat.';
 revoke execute on function public.campaign_runner_report(uuid) from public, anon, authenticated;
 grant execute on function public.campaign_runner_report(uuid) to service_role;
+
+
+create or replace function public.campaign_runner_retry(
+    p_campaign_id uuid
+)
+returns jsonb
+language plpgsql
+volatile
+set search_path = ''
+set row_security = off
+set jit = off
+as $$
+declare
+    v_answer jsonb;
+begin
+    -- A step may be recording a failure at this moment: 55P03 tells the caller to ask again.
+    perform set_config('lock_timeout', '5s', true);
+    with waiting as (
+        select l.id, l.campaign_id, l.organization_id, l.campaign_name, l.attempts, l.last_error
+        from campaign_runner.launches l
+        where l.closed_at is null
+            and l.next_attempt_at is not null
+            and (p_campaign_id is null or l.campaign_id = p_campaign_id)
+        order by l.id
+        for update
+    ),
+    freed as (
+        update campaign_runner.launches l
+        set attempts = 0, rechecks = 0, next_attempt_at = null
+        from waiting w
+        where l.id = w.id
+    )
+    select jsonb_build_object(
+        'freed',
+        coalesce(
+            jsonb_agg(
+                jsonb_build_object(
+                    'campaign_id', w.campaign_id,
+                    'organization_id', w.organization_id,
+                    'name', w.campaign_name,
+                    'attempts', w.attempts,
+                    'error', w.last_error
+                )
+                order by w.id
+            ),
+            '[]'
+        )
+    )
+    into v_answer
+    from waiting w;
+    return v_answer;
+end;
+$$;
+comment on function public.campaign_runner_retry(uuid) is
+    'Frees a launch that backs off, is held or needs attention, or (NULL) all of them, and tells which: the next step '
+    'tries them again. One that is still too late is held again.';
+revoke execute on function public.campaign_runner_retry(uuid) from public, anon, authenticated;
+grant execute on function public.campaign_runner_retry(uuid) to service_role;

@@ -22,13 +22,14 @@ NO_MEMBERSHIP = (
 )
 
 
-def refuse(database: Connection, campaign: UUID, code: str = "P0001") -> None:
-    """A trigger of the project that refuses the recipients of one campaign, and quotes their addresses."""
+def refuse(database: Connection, *campaigns: UUID, code: str = "P0001") -> None:
+    """A trigger of the project that refuses the recipients of some campaigns, and quotes their addresses."""
+    refused = ", ".join(f"'{campaign}'" for campaign in campaigns)
     database.execute(
         f"""
         create function refuse() returns trigger language plpgsql as $$
         begin
-            if new.campaign_id = '{campaign}' then
+            if new.campaign_id in ({refused}) then
                 raise exception 'not %', (select email from public.contacts where id = new.contact_id)
                     using errcode = '{code}', detail = new.contact_id;
             end if;
@@ -224,6 +225,40 @@ def test_a_campaign_that_keeps_failing_backs_off_and_needs_attention_after_ten_a
     assert all(wait - 1 <= minutes <= wait for (_, minutes, _), wait in zip(seen[:9], waits, strict=True))
 
 
+def test_retry_frees_one_campaign_or_all_and_tells_what_was_wrong(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    factory.contacts(organization, 3)
+    one, other = (factory.campaign(organization, name=name) for name in ("One", "Other"))
+    refuse(database, one, other)
+    automation().launch()
+    database.execute("update campaign_runner.launches set attempts = 10, next_attempt_at = 'infinity'")
+    let_it_pass(database)
+
+    assert automation().launch()["processed_count"] == 0
+    [freed] = automation().retry(one)
+    assert (freed["campaign_id"], freed["name"], freed["attempts"]) == (str(one), "One", 10)
+    assert freed["error"] == records.launch(database, one)["last_error"]
+    assert [c["campaign_id"] for c in automation().launch()["campaigns"]] == [str(one)]
+
+    assert [freed["campaign_id"] for freed in automation().retry()] == [str(other)]
+    assert automation().retry() == []
+    assert [c["campaign_id"] for c in automation().launch()["campaigns"]] == [str(other)]
+
+
+def test_retry_of_a_campaign_that_is_still_too_late_holds_it_again_and_says_so(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    late = factory.campaign(organization, due_in=timedelta(minutes=-31))
+    automation(max_lateness_minutes=30).launch()
+
+    assert len(automation().retry(late)) == 1
+
+    [error] = automation(max_lateness_minutes=30).launch()["errors"]
+    assert error["campaign_id"] == str(late)
+    assert records.status(database, late) == "scheduled"
+
+
 @pytest.mark.parametrize(
     "edit",
     [
@@ -297,11 +332,11 @@ def test_a_campaign_that_failed_and_was_then_launched_in_one_run_is_no_error_of_
     assert report["errors"] == []
 
 
-@pytest.mark.parametrize("code", ["08006", "53100", "53200", "57P01"])
+@pytest.mark.parametrize("code", ["08006", "53100", "53200", "57P01", "58030"])
 def test_troubles_of_the_database_are_raised_and_no_campaign_is_blamed(
     code: str, campaign: UUID, automation: Automate, database: Connection
 ) -> None:
-    refuse(database, campaign, code)
+    refuse(database, campaign, code=code)
     before = records.everything(database)
 
     with pytest.raises(psycopg.Error) as raised:
@@ -313,7 +348,7 @@ def test_troubles_of_the_database_are_raised_and_no_campaign_is_blamed(
 
 @pytest.mark.parametrize("code", ["40001", "40P01", "55P03"])
 def test_a_rival_is_nobodys_fault(code: str, campaign: UUID, automation: Automate, database: Connection) -> None:
-    refuse(database, campaign, code)
+    refuse(database, campaign, code=code)
 
     answer = automation().step()
 

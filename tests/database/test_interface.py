@@ -28,10 +28,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     api.on("step", step())
     api.on("report", report())
     api.on("preview", {"campaigns": [], "errors": [], "cursor": None})
+    api.on("retry", {"freed": []})
     database = Database(Settings.load(), transport=httpx.MockTransport(api))
     database.step(uuid4(), None, max_rows=1, timeout=1)
     database.report(uuid4(), timeout=1)
     database.preview(None, cursor=None, max_rows=1, timeout=1)
+    database.retry(None, timeout=1)
     database.close()
     return {function: set(arguments) for function, arguments in api.calls}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,9 @@ import psycopg
 import pytest
 
 from local.function import Function
+from tests.gate import gate, wait_until_held_up
 from tests.http.service import Service
+from tests.stack.eventually import eventually
 
 
 @pytest.fixture
@@ -20,43 +21,6 @@ def small_steps(service: Service, environment: dict[str, str]) -> Iterator[Servi
     """A function of its own whose steps are small, so that an audience takes several."""
     with Function({**environment, "STEP_ROWS": "1000", "RUN_CONCURRENCY": "1"}) as function:
         yield replace(service, url=function.url)
-
-
-@contextmanager
-def gate(service: Service, contact: str) -> Iterator[None]:
-    """Holds up the step that makes a recipient of this contact, until the block ends.
-
-    The trigger asks for a row of the table `gate` again and again: a lock would run into the lock timeout of the step.
-    """
-    service.execute("create table public.gate (is_open boolean not null)")
-    service.execute("grant select on public.gate to service_role")
-    service.execute("insert into public.gate values (false)")
-    service.execute(
-        "create function public.wait_at_gate() returns trigger language plpgsql as $$ begin"
-        " while not (select is_open from public.gate) loop perform pg_sleep(0.01); end loop; return new; end $$"
-    )
-    service.database.execute(
-        "create trigger gate before insert on campaign_recipients for each row"
-        f" when (new.contact_id = '{contact}') execute function public.wait_at_gate()".encode()
-    )
-    try:
-        yield
-    finally:
-        service.execute("update public.gate set is_open = true")
-        service.execute("drop trigger gate on campaign_recipients")
-        service.execute("drop function public.wait_at_gate")
-        service.execute("drop table public.gate")
-
-
-def wait_until_held_up(service: Service) -> None:
-    """Returns when a step waits at the gate. The database does the waiting."""
-    service.execute(
-        "do $$ begin for attempt in 1..3000 loop"
-        " if exists (select from pg_stat_activity where wait_event = 'PgSleep' and pid <> pg_backend_pid()"
-        " and query ilike '%%campaign_runner_step%%') then return; end if;"
-        " perform pg_stat_clear_snapshot(); perform pg_sleep(0.01); end loop;"
-        " raise 'no step came to the gate'; end $$"
-    )
 
 
 def contact_at(service: Service, organization: str, position: int) -> str:
@@ -75,10 +39,10 @@ def test_a_launch_whose_function_is_killed_is_completed_by_the_next_run(
     with (
         Function({**environment, "STEP_ROWS": "1000", "RUN_CONCURRENCY": "1"}) as doomed,
         ThreadPoolExecutor(1) as caller,
-        gate(service, contact_at(service, organization, 2_500)),
+        gate(service.project.database_url, contact_at(service, organization, 2_500)),
     ):
         call = caller.submit(replace(service, url=doomed.url).post)
-        wait_until_held_up(service)
+        wait_until_held_up(service.project.database_url)
         doomed.kill()
         assert call.exception() is not None
         assert service.status(campaign) == "scheduled"
@@ -90,6 +54,33 @@ def test_a_launch_whose_function_is_killed_is_completed_by_the_next_run(
     assert outcome["recipient_count"] == 5_000
     assert service.recipients(campaign) == service.contacts(organization)
     assert service.run()["processed_count"] == 0
+
+
+def test_a_function_that_is_told_to_end_finishes_its_step_and_says_that_work_is_left(
+    service: Service, environment: dict[str, str]
+) -> None:
+    organization = service.add_organization()
+    service.add_contacts(organization, 5_000)
+    campaign = service.add_campaign(organization)
+    with (
+        Function({**environment, "STEP_ROWS": "100", "RUN_CONCURRENCY": "2"}) as leaving,
+        ThreadPoolExecutor(1) as caller,
+    ):
+        with gate(service.project.database_url, contact_at(service, organization, 50)):
+            call = caller.submit(replace(service, url=leaving.url).post)
+            wait_until_held_up(service.project.database_url)
+            leaving.terminate()
+            eventually(lambda: not leaving.listens())
+        response = call.result()
+        assert leaving.wait() == 0
+
+    assert response.status_code == 200
+    assert response.headers["X-Run-Complete"] == "false"
+    assert response.json() == {"processed_count": 0, "campaigns": [], "errors": []}
+    assert service.status(campaign) == "scheduled"
+    assert 0 < len(service.recipients(campaign)) < 5_000
+    [outcome] = service.run()["campaigns"]
+    assert outcome["recipient_count"] == 5_000
 
 
 def test_editors_do_not_wait_for_a_launch_and_win(small_steps: Service) -> None:
@@ -104,9 +95,9 @@ def test_editors_do_not_wait_for_a_launch_and_win(small_steps: Service) -> None:
         psycopg.connect(service.project.database_url, autocommit=True) as editor,
     ):
         editor.execute("set lock_timeout = '1ms'")
-        with gate(service, held):
+        with gate(service.project.database_url, held):
             call = caller.submit(service.run)
-            wait_until_held_up(service)
+            wait_until_held_up(service.project.database_url)
             editor.execute("update contacts set is_subscribed = false where id in (%s, %s, %s)", (held, done, undone))
             editor.execute("update campaigns set name = 'Renamed', status = 'paused' where id = %s", (campaign,))
             editor.execute(

@@ -66,7 +66,9 @@ def test_the_shell_commands_launch_what_is_due(service: Service, tmp_path: Path)
     campaign = due_campaign(service)
     [block] = blocks("sh", "python -m runner")
     output = shell(block, service, tmp_path)
-    assert json.loads(output[output.index("{") :])["campaigns"][0]["campaign_id"] == campaign
+    answer, rest = json.JSONDecoder().raw_decode(output[output.index("{") :])
+    assert answer["campaigns"][0]["campaign_id"] == campaign
+    assert output[output.index("{") + rest :].strip() == "0 freed for the next run."
 
 
 def test_the_python_example_launches_what_is_due(service: Service, tmp_path: Path) -> None:

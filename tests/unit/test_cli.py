@@ -10,7 +10,19 @@ from click.testing import CliRunner, Result
 from runner import __version__
 from runner.cli import cli
 from runner.stop import Stop
-from tests.unit.fakes import ORGANIZATION, ROW_DATA, FakeApi, Reply, failure, outcome, page, refusal, report, step
+from tests.unit.fakes import (
+    CAMPAIGN,
+    ORGANIZATION,
+    ROW_DATA,
+    FakeApi,
+    Reply,
+    failure,
+    outcome,
+    page,
+    refusal,
+    report,
+    step,
+)
 
 
 def invoke(*arguments: str) -> Result:
@@ -167,9 +179,48 @@ def test_the_signals_reach_the_run(launches: FakeApi, monkeypatch: pytest.Monkey
     assert isinstance(stops[0], Stop)
 
 
+@pytest.fixture
+def waiting(launches: FakeApi) -> FakeApi:
+    """One campaign that waits after a failure."""
+    freed = {"campaign_id": CAMPAIGN, "organization_id": ORGANIZATION, "name": "Spring\nsale", "attempts": 10}
+    launches.on("retry", {"freed": [freed | {"error": "The database refused to write."}]})
+    return launches
+
+
+@pytest.mark.parametrize(("argument", "asked"), [(CAMPAIGN, CAMPAIGN), ("--all", None)])
+def test_retry_frees_what_it_is_told_and_shows_it(waiting: FakeApi, argument: str, asked: str | None) -> None:
+    result = invoke("retry", argument)
+    assert result.exit_code == 0
+    assert waiting.calls == [("campaign_runner_retry", {"p_campaign_id": asked})]
+    head, row, blank, total = result.stdout.splitlines()
+    assert head.split() == ["CAMPAIGN", "ID", "ATTEMPTS", "LAST", "ERROR"]
+    assert row.split() == ["Spring?sale", CAMPAIGN, "10", "The", "database", "refused", "to", "write."]
+    assert (blank, total) == ("", "1 freed for the next run.")
+
+
+def test_retry_of_a_campaign_that_waits_for_nothing_is_exit_code_1(waiting: FakeApi) -> None:
+    waiting.on("retry", {"freed": []})
+    assert invoke("retry", CAMPAIGN).exit_code == 1
+    assert invoke("retry", "--all").exit_code == 0
+    assert invoke("retry", "--all").stdout == "0 freed for the next run.\n"
+
+
+@pytest.mark.parametrize("arguments", [(), (CAMPAIGN, "--all"), ("Spring sale",)])
+def test_retry_wants_one_campaign_or_all(waiting: FakeApi, arguments: tuple[str, ...]) -> None:
+    assert invoke("retry", *arguments).exit_code == 2
+    assert waiting.calls == []
+
+
+def test_retry_tries_again_where_the_database_cannot_be_asked(waiting: FakeApi) -> None:
+    waiting.replies["campaign_runner_retry"].insert(0, page(502))
+    assert invoke("retry", "--all").exit_code == 0
+    waiting.on("retry", refusal("PGRST202"))
+    assert invoke("retry", "--all").exit_code == 3
+
+
 def test_version_and_help(launches: FakeApi) -> None:
     assert __version__ in invoke("--version").stdout
-    for arguments in (("--help",), ("-h",), ("run", "--help")):
+    for arguments in (("--help",), ("-h",), ("run", "--help"), ("retry", "--help")):
         result = invoke(*arguments)
         assert result.exit_code == 0
         assert result.stdout.startswith("Usage:")

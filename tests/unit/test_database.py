@@ -44,10 +44,10 @@ MISCONFIGURED = [
     *("PGRST301", "PGRST302", "PGRST303"),
 ]
 PASSING = [
-    *("08006", "40001", "40P01", "53300", "53400", "55P03", "57P01", "57P03"),
+    *("08006", "40001", "40P01", "53300", "53400", "55P03", "57P01", "57P03", "58030", "25006"),
     *("PGRST000", "PGRST001", "PGRST002", "PGRST003"),
 ]
-REFUSED = ["P0001", "23505", "22P02", "25006", "XX000", "58030", "PGRST116", "weird", "5701400"]
+REFUSED = ["P0001", "23505", "22P02", "XX000", "PGRST116", "weird", "5701400"]
 
 
 def call(settings: HttpSettings, api: FakeApi, reply: Reply) -> RunnerError:

@@ -530,7 +530,7 @@ class TestWorkers:
 class TestStop:
     def test_a_stop_lets_the_running_step_end_and_reports(self, api: FakeApi, run: Any, stop: Stop) -> None:
         def stopped_meanwhile() -> dict[str, Any]:
-            stop.requested = True
+            stop.request()
             return step(work_left=True, to_report=True)
 
         api.on("step", stopped_meanwhile)
@@ -541,7 +541,7 @@ class TestStop:
         assert not result.complete
 
     def test_a_stop_ends_retries(self, api: FakeApi, run: Any, stop: Stop) -> None:
-        stop.requested = True
+        stop.request()
         api.on("step", page(503))
         api.on("report", report())
         with pytest.raises(Unreachable):

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from runner.stop import Stop, stop_on_signals
+from runner.stop import Stop, WorkerStop, stop_on_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])
@@ -46,3 +46,27 @@ def test_in_another_thread_nothing_is_touched() -> None:
     assert isinstance(stop, Stop)
     assert not stop.requested
     assert handler == before
+
+
+class Worker:
+    """As much of gunicorn's as matters here."""
+
+    alive = True
+
+    def handle_exit(self, number: int, frame: object) -> None:
+        self.alive = False
+
+
+def test_a_request_stops_when_its_worker_is_told_to_end() -> None:
+    before = signal.signal(signal.SIGTERM, Worker().handle_exit)
+    try:
+        stop = WorkerStop()
+        assert not stop.requested
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requested
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_under_another_server_nothing_stops_a_request() -> None:
+    assert not WorkerStop().requested
