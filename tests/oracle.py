@@ -46,12 +46,11 @@ def audience(tables: Tables, campaign_id: UUID) -> Verdicts:
     contacts = sorted(
         (c for c in tables["contacts"] if c["organization_id"] == organization), key=lambda contact: contact["id"].bytes
     )
+    tags, bounced = _tags(tables, organization), _bounced(tables, organization)
     verdicts: Verdicts = {}
     addressed: set[str] = set()
     for contact in contacts:
-        reason = _reason(
-            contact, rules, _tags(tables, organization, contact), _has_bounced(tables, organization, contact)
-        )
+        reason = _reason(contact, rules, tags.get(contact["id"], set()), contact["id"] in bounced)
         address = _folded(contact["email"])
         if reason is None and address:
             if address in addressed:
@@ -99,22 +98,22 @@ def _reason(contact: Row, rules: Row, tags: set[str], has_bounced: bool) -> str 
     return None
 
 
-def _tags(tables: Tables, organization: UUID, contact: Row) -> set[str]:
+def _tags(tables: Tables, organization: UUID) -> dict[UUID, set[str]]:
     names = {tag["id"]: tag["name"] for tag in tables["contact_tags"] if tag["organization_id"] == organization}
-    return {
-        names[assignment["tag_id"]]
-        for assignment in tables["contact_tag_assignments"]
-        if assignment["contact_id"] == contact["id"] and assignment["tag_id"] in names
-    }
+    tags: dict[UUID, set[str]] = {}
+    for assignment in tables["contact_tag_assignments"]:
+        if assignment["tag_id"] in names:
+            tags.setdefault(assignment["contact_id"], set()).add(names[assignment["tag_id"]])
+    return tags
 
 
-def _has_bounced(tables: Tables, organization: UUID, contact: Row) -> bool:
+def _bounced(tables: Tables, organization: UUID) -> set[UUID]:
     campaigns = {c["id"] for c in tables["campaigns"] if c["organization_id"] == organization}
-    return any(
-        recipient["contact_id"] == contact["id"] and recipient["status"] == "bounced"
+    return {
+        recipient["contact_id"]
         for recipient in tables["campaign_recipients"]
-        if recipient["campaign_id"] in campaigns
-    )
+        if recipient["campaign_id"] in campaigns and recipient["status"] == "bounced"
+    }
 
 
 def _folded(text: str | None) -> str:

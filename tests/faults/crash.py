@@ -1,0 +1,88 @@
+"""kill -9 of a part of the installation, at a moment in the middle of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from enum import Enum
+from random import Random
+from threading import Event
+
+from local.function import Function
+from local.service import Service
+from tests.faults.proxy import Fault
+from tests.faults.rig import Rig, Scene
+from tests.gate import gate, wait_until_held_up
+from tests.invariants import Violations
+
+LONGEST_RUN_SECONDS = 0.8  # of the scene, when nothing is killed; random moments lie within it
+BOUNDARIES = 5  # calls that every run of the scene makes at least
+
+
+class Victim(Enum):
+    """Who is killed."""
+
+    FUNCTION = "the function"
+    REST = "the REST server"
+    POSTGRES = "Postgres"
+
+
+class Moment(Enum):
+    """When."""
+
+    RANDOM = "at a random moment"
+    BOUNDARY = "between two steps"
+    INSIDE = "inside a step that a lock holds up"
+
+
+def crash(rig: Rig, bystander: Function, victim: Victim, moment: Moment, random: Random) -> Violations:
+    """Kill the victim once in the middle of a run, run again with the bystander, and look for violations."""
+    scene = rig.set_scene()
+    with ExitStack() as exits:
+        function = bystander
+        if victim is Victim.FUNCTION:
+            function = exits.enter_context(Function(rig.environment()))
+        service: Service = {
+            Victim.FUNCTION: function,
+            Victim.REST: rig.stack.rest,
+            Victim.POSTGRES: rig.stack.postgres,
+        }[victim]
+        _kill(rig, scene, function, service, moment, random)
+        if service is not function:
+            service.wait_until_ready()
+        rig.stack.rest.wait_until_ready()
+    return rig.settle(bystander, scene)
+
+
+def _kill(rig: Rig, scene: Scene, function: Function, service: Service, moment: Moment, random: Random) -> None:
+    if moment is Moment.INSIDE:
+        database_url = rig.stack.project.database_url
+        with ExitStack() as held_up:
+            held_up.enter_context(gate(database_url, scene.middle))
+            with rig.calling(function):
+                wait_until_held_up(database_url)
+                service.kill()
+                if service.restart:
+                    service.wait_until_ready()
+                held_up.close()
+    elif moment is Moment.BOUNDARY:
+        killed = Event()
+        rig.proxy.follow(_kill_before(random.randint(1, BOUNDARIES), service.kill, killed))
+        with rig.calling(function):
+            assert killed.wait(60), f"the run made fewer than {BOUNDARIES} calls"
+    else:
+        with rig.calling(function):
+            Event().wait(random.uniform(0, LONGEST_RUN_SECONDS))
+            service.kill()
+
+
+def _kill_before(call: int, kill: Callable[[], None], killed: Event) -> Callable[[int, str], Fault | None]:
+    """A plan: the kill comes when this call has left the function and has not reached the database."""
+
+    def plan(number: int, function: str) -> Fault | None:
+        if number == call:
+            kill()
+            killed.set()
+        return None
+
+    return plan
