@@ -15,7 +15,7 @@ from tests.faults.rig import Rig, Scene
 from tests.gate import gate, wait_until_held_up
 from tests.invariants import Violations
 
-LONGEST_RUN_SECONDS = 0.8  # of the scene, when nothing is killed; random moments lie within it
+LONGEST_RUN_SECONDS = 0.4  # of the scene, when nothing is killed; random moments lie within it
 BOUNDARIES = 5  # calls that every run of the scene makes at least
 
 

@@ -1,0 +1,114 @@
+"""One huge campaign, and the others beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from threading import Barrier, Event, Lock
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from tests import records
+from tests.automation import Automation
+from tests.factory import Factory
+from tests.faults.rig import Rig
+
+CONTACTS = 1_000_000
+STEP_ROWS = 20_000
+STEPS_AT_MOST = 2
+
+
+@pytest.fixture(scope="module")
+def giant(rig: Rig) -> UUID:
+    """An organization of a million contacts."""
+    rig.set_scene()
+    with rig.connect() as database:
+        database.execute("truncate organizations cascade")
+        database.execute("set statement_timeout = 0")
+        organization = Factory(database).organization(rig.system_user)
+        database.execute(
+            "insert into contacts (organization_id, email)"
+            " select %s, i || '@example.org' from generate_series(1, %s) as i",
+            (organization, CONTACTS),
+        )
+    return organization
+
+
+@pytest.fixture
+def database(rig: Rig, giant: UUID) -> Iterator[psycopg.Connection[Any]]:
+    with rig.connect() as database:
+        yield database
+        database.execute("delete from campaigns")
+        database.execute("truncate campaign_runner.runs, campaign_runner.launches cascade")
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_campaign_of_a_million_delays_a_fresh_one_of_another_organization_by_at_most_two_steps(
+    workers: int, rig: Rig, giant: UUID, database: psycopg.Connection[Any]
+) -> None:
+    factory = Factory(database)
+    huge = factory.campaign(giant)
+    other = factory.organization(rig.system_user)
+    factory.contacts(other, 100)
+    all_at_work, lock, launched = Barrier(workers + 1), Lock(), Event()
+    begun = [0] * workers
+    begun_at_launch: list[int] = []
+
+    def work(worker: int, run: Automation) -> None:
+        run.step()
+        all_at_work.wait()
+        while not launched.is_set():
+            with lock:
+                begun[worker] += 1
+            if run.step()["launched"]:
+                with lock:
+                    begun_at_launch[:] = begun
+                launched.set()
+
+    with ExitStack() as connections, ThreadPoolExecutor(workers) as crew:
+        first = None
+        works = []
+        for worker in range(workers):
+            run = Automation(connections.enter_context(rig.connect()), rig.system_user, max_rows=STEP_ROWS)
+            run.run_id = first.run_id if first else run.run_id
+            first = first or run
+            works.append(crew.submit(work, worker, run))
+        all_at_work.wait()
+        with lock:
+            before = list(begun)
+            small = factory.campaign(other)
+        for each in works:
+            each.result()
+
+    assert records.status(database, small) == "sending"
+    assert records.status(database, huge) == "scheduled"
+    delays = [end - start for start, end in zip(before, begun_at_launch, strict=True)]
+    assert max(delays) <= STEPS_AT_MOST
+
+
+def test_a_campaign_with_500000_half_made_recipients_can_be_deleted_and_blocks_no_run(
+    rig: Rig, giant: UUID, database: psycopg.Connection[Any]
+) -> None:
+    factory = Factory(database)
+    huge = factory.campaign(giant)
+    run = Automation(database, rig.system_user, max_rows=100_000)
+    while len(records.rows(database, "select from campaign_recipients limit 500000")) < 500_000:
+        run.step()
+    other = factory.organization(rig.system_user)
+    factory.contacts(other, 100)
+
+    with rig.connect() as person, person.transaction():
+        person.execute("delete from campaigns where id = %s", (huge,))  # within the statement timeout
+        beside = [factory.campaign(other), factory.campaign(other)]
+        answer = run.step()
+        assert (answer["launched"], answer["failed"]) == (2, 0)
+        assert all(records.status(database, campaign) == "sending" for campaign in beside)
+
+    assert records.rows(database, "select from campaign_recipients where campaign_id = %s", huge) == []
+    report = run.launch()
+    assert report["errors"] == []
+    assert records.launch(database, huge)["state"] == "abandoned"
