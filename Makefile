@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv/bin/python
 READY := .venv/ready
 
-.PHONY: help run serve test check format clean FORCE
+.PHONY: help run serve test soak mutants check format clean FORCE
 .DELETE_ON_ERROR:
 
 help: ## This list
@@ -20,6 +20,12 @@ serve: $(READY) ## Start everything and keep it running until Ctrl-C; .local/env
 
 test: $(READY) ## All tests (ARGS="tests/unit -x" for some)
 	@$(VENV) -m pytest $(ARGS)
+
+soak: $(READY) ## Faults for half an hour, and a table of what became of them (ARGS="--times 3" for less)
+	@$(VENV) -m tests.faults.soak $(ARGS)
+
+mutants: $(READY) ## Break each promise on purpose, and see that a test turns red (ARGS="P3" for some)
+	@$(VENV) -m tests.faults.mutants $(ARGS)
 
 check: $(READY) ## Format, lint and types
 	@$(VENV) -m ruff format --check .

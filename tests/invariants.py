@@ -30,6 +30,13 @@ class Violations:
         """All of them."""
         return [*self.lost, *self.duplicated, *self.partial, *self.blamed]
 
+    def add(self, others: Violations) -> None:
+        """Those that were found another time."""
+        self.lost += others.lost
+        self.duplicated += others.duplicated
+        self.partial += others.partial
+        self.blamed += others.blamed
+
 
 def violations(
     database: Connection,

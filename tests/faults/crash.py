@@ -1,10 +1,11 @@
-"""kill -9 of a part of the installation, at a moment in the middle of a run."""
+"""The sudden death of a part of the installation, at a moment in the middle of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
 from enum import Enum
+from functools import partial
 from random import Random
 from threading import Event
 
@@ -25,6 +26,7 @@ class Victim(Enum):
     FUNCTION = "the function"
     REST = "the REST server"
     POSTGRES = "Postgres"
+    CONNECTIONS = "the REST server's connections to Postgres"
 
 
 class Moment(Enum):
@@ -39,41 +41,50 @@ def crash(rig: Rig, bystander: Function, victim: Victim, moment: Moment, random:
     """Kill the victim once in the middle of a run, run again with the bystander, and look for violations."""
     scene = rig.set_scene()
     with ExitStack() as exits:
-        function = bystander
-        if victim is Victim.FUNCTION:
-            function = exits.enter_context(Function(rig.environment()))
-        service: Service = {
-            Victim.FUNCTION: function,
-            Victim.REST: rig.stack.rest,
-            Victim.POSTGRES: rig.stack.postgres,
-        }[victim]
-        _kill(rig, scene, function, service, moment, random)
-        if service is not function:
-            service.wait_until_ready()
+        doomed = exits.enter_context(Function(rig.environment())) if victim is Victim.FUNCTION else bystander
+        kills: dict[Victim, Callable[[], None]] = {
+            Victim.FUNCTION: doomed.kill,
+            Victim.REST: partial(_kill_and_await, rig.stack.rest),
+            Victim.POSTGRES: partial(_kill_and_await, rig.stack.postgres),
+            Victim.CONNECTIONS: partial(_end_connections, rig),
+        }
+        _kill_at(moment, kills[victim], rig, scene, doomed, random)
         rig.stack.rest.wait_until_ready()
     return rig.settle(bystander, scene)
 
 
-def _kill(rig: Rig, scene: Scene, function: Function, service: Service, moment: Moment, random: Random) -> None:
+def _kill_at(
+    moment: Moment, kill: Callable[[], None], rig: Rig, scene: Scene, function: Function, random: Random
+) -> None:
     if moment is Moment.INSIDE:
         database_url = rig.stack.project.database_url
         with ExitStack() as held_up:
             held_up.enter_context(gate(database_url, scene.middle))
             with rig.calling(function):
                 wait_until_held_up(database_url)
-                service.kill()
-                if service.restart:
-                    service.wait_until_ready()
+                kill()
                 held_up.close()
     elif moment is Moment.BOUNDARY:
         killed = Event()
-        rig.proxy.follow(_kill_before(random.randint(1, BOUNDARIES), service.kill, killed))
+        rig.proxy.follow(_kill_before(random.randint(1, BOUNDARIES), kill, killed))
         with rig.calling(function):
             assert killed.wait(60), f"the run made fewer than {BOUNDARIES} calls"
     else:
         with rig.calling(function):
             Event().wait(random.uniform(0, LONGEST_RUN_SECONDS))
-            service.kill()
+            kill()
+
+
+def _kill_and_await(service: Service) -> None:
+    service.kill()
+    service.wait_until_ready()  # its supervisor starts it again
+
+
+def _end_connections(rig: Rig) -> None:
+    with rig.connect() as database:
+        database.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'postgres.js'"
+        )
 
 
 def _kill_before(call: int, kill: Callable[[], None], killed: Event) -> Callable[[int, str], Fault | None]:

@@ -10,15 +10,15 @@ from local.function import Function
 from tests.faults.crash import Moment, Victim, crash
 from tests.faults.rig import Rig
 
-# Thirty kills; `make soak` makes more.
-KILLS = {Moment.RANDOM: 4, Moment.BOUNDARY: 3, Moment.INSIDE: 3}
+# Forty deaths; `make soak` makes more.
+DEATHS = {Moment.RANDOM: 4, Moment.BOUNDARY: 3, Moment.INSIDE: 3}
 
 
 @pytest.mark.parametrize("moment", Moment, ids=lambda moment: moment.name.lower())
 @pytest.mark.parametrize("victim", Victim, ids=lambda victim: victim.name.lower())
-def test_a_kill_loses_nothing_duplicates_nothing_and_leaves_no_audience_partial(
+def test_a_death_loses_nothing_duplicates_nothing_and_leaves_no_audience_partial(
     rig: Rig, function: Function, victim: Victim, moment: Moment
 ) -> None:
-    for seed in range(KILLS[moment]):
+    for seed in range(DEATHS[moment]):
         found = crash(rig, function, victim, moment, Random(f"{victim}{moment}{seed}")).all()
         assert found == [], f"seed {seed}"
