@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from io import BytesIO
 from uuid import UUID, uuid4
 
 from flask import Request, Response
-from werkzeug.exceptions import ClientDisconnected
 
 from runner import log
 from runner.auth import authorize
@@ -61,6 +61,19 @@ def answer(request: Request) -> Response:
             with log.bound(run_id=run_id):
                 _logger.exception("A request failed unexpectedly.")
             return _problem(Unexpected(), run_id)
+        finally:
+            _drain(request)
+
+
+def _drain(request: Request) -> None:
+    """Read what is left of the body, so that the client hears the answer, however broken the rest is.
+
+    The framework does this after us, but keeps it all in memory, and makes a 500 of broken chunks.
+    """
+    with suppress(Exception):
+        while request.stream.read(BODY_BYTES):
+            pass
+    request.stream = BytesIO()
 
 
 def _parameters(request: Request) -> Parameters:
@@ -79,8 +92,8 @@ def _body(request: Request) -> bytes:
     try:
         while len(body) <= BODY_BYTES and (part := request.stream.read(BODY_BYTES + 1 - len(body))):
             body += part
-    except ClientDisconnected:
-        raise InvalidRequest("The body ended early.") from None
+    except Exception:  # each server has errors of its own for a body that is cut off or wrongly chunked
+        raise InvalidRequest("The body ended early, or its chunks are broken.") from None
     if len(body) > BODY_BYTES:
         raise BodyTooLarge
     return body

@@ -13,9 +13,11 @@ import psycopg
 WAITING = """
 do $$ begin
     for attempt in 1..3000 loop
-        if exists (
-            select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+        if (
+            select count(*) >= {sessions} from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock'
         ) then return; end if;
+        perform pg_stat_clear_snapshot();
         perform pg_sleep(0.01);
     end loop;
     raise 'nobody waits';
@@ -55,12 +57,14 @@ class Run:
         return answer
 
     @contextmanager
-    def waiting(self, call: Callable[[], dict[str, Any]]) -> Iterator[Callable[[], dict[str, Any]]]:
-        """Make a call of this run in a thread; the block begins when the call is waiting for a lock."""
+    def waiting(
+        self, call: Callable[[], dict[str, Any]], *, sessions: int = 1
+    ) -> Iterator[Callable[[], dict[str, Any]]]:
+        """Make a call of this run in a thread; the block begins when it, the last of so many, waits for a lock."""
         with ThreadPoolExecutor(1) as thread:
             with psycopg.connect(self.connection.info.dsn, password=self.connection.info.password) as observer:
                 answer = thread.submit(call)
-                observer.execute(WAITING)
+                observer.execute(WAITING.format(sessions=sessions).encode())
             yield answer.result
 
     def commit(self) -> None:

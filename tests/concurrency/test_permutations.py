@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ import psycopg
 import pytest
 
 from tests.concurrency.runs import Run
+from tests.gate import gate
 
 Connection = psycopg.Connection[Any]
 
@@ -249,6 +251,18 @@ def test_step_report__the_report_waits_for_a_step_that_is_still_running(
     with second_connection.waiting(second_connection.report) as report:  # asks, and is seen to wait for the step
         run.commit()
     assert [c["campaign_id"] for c in report()["campaigns"]] == [campaign]
+
+
+def test_step_report__the_report_names_what_a_running_step_launches_after_it_was_asked_for(
+    run: Run, second_connection: Run, campaign: str, database: Connection, database_url: str
+) -> None:
+    [(contact,)] = database.execute("select id from contacts order by id limit 1").fetchall()
+    with ExitStack() as held_up:
+        held_up.enter_context(gate(database_url, contact))
+        with run.waiting(run.step) as stepped, second_connection.waiting(second_connection.report, sessions=2) as told:
+            held_up.close()
+            assert stepped()["launched"] == 1
+            assert [c["campaign_id"] for c in told()["campaigns"]] == [campaign]
 
 
 def test_report_step__a_step_that_comes_after_the_report_is_refused(

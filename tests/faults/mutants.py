@@ -128,7 +128,7 @@ MUTANTS = (
         LAUNCH,
         "if v_launch.generates and v_launch.state = 'generating' and not v_is_whole then",
         "if false then",
-        ["tests/database/test_interference.py"],
+        ["tests/concurrency"],
     ),
     Mutant(
         "P6",
