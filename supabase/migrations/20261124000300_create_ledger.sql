@@ -77,7 +77,7 @@ comment on table campaign_runner.launch_slices is
     'The ranges of contact ids of an open launch. Steps work on different slices side by side; a locked row is taken.';
 
 create table if not exists campaign_runner.run_errors (
-    run_id uuid not null references campaign_runner.runs (id) on delete cascade,
+    run_id uuid not null, -- no foreign key: a step may be the first to enter one, and another the run
     campaign_id uuid not null,
     error text not null,
     occurred_at timestamptz not null default now(),

@@ -20,7 +20,7 @@ begin
     return hashtextextended('campaign_runner ' || p_kind || ' ' || p_id::text, 0);
 end;
 $$;
-comment on function campaign_runner.lock_key(text, uuid) is 'The advisory lock of a run (kind run) or of a claim (kind claim).';
+comment on function campaign_runner.lock_key(text, uuid) is 'The advisory lock of a run (kind run), of entering it into the ledger (kind open), or of a claim (kind claim).';
 revoke execute on function campaign_runner.lock_key(text, uuid) from public, anon, authenticated;
 grant execute on function campaign_runner.lock_key(text, uuid) to service_role;
 

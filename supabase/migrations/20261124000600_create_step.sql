@@ -73,13 +73,18 @@ set search_path = ''
 set row_security = off
 as $$
 begin
-    if not exists (select from campaign_runner.runs r where r.id = p_run_id) then
+    -- Whoever comes second would wait for the whole step of the first. Should that one be undone, the report enters the
+    -- run.
+    if not exists (select from campaign_runner.runs r where r.id = p_run_id)
+        and pg_try_advisory_xact_lock(campaign_runner.lock_key('open', p_run_id))
+    then
         insert into campaign_runner.runs (id, system_user_id) values (p_run_id, p_system_user_id)
         on conflict (id) do nothing;
     end if;
 end;
 $$;
-comment on function campaign_runner.open_run(uuid, uuid) is 'Enters a run that has something to report into the ledger.';
+comment on function campaign_runner.open_run(uuid, uuid) is
+    'Enters a run that has something to report into the ledger, unless another step is about to.';
 revoke execute on function campaign_runner.open_run(uuid, uuid) from public, anon, authenticated;
 grant execute on function campaign_runner.open_run(uuid, uuid) to service_role;
 
@@ -119,7 +124,6 @@ begin
         last_error_detail = p_detail
     where l.id = v_launch.id and l.closed_at is null;
 
-    perform campaign_runner.open_run(p_run_id, p_system_user_id);
     insert into campaign_runner.run_errors (run_id, campaign_id, error)
     values (p_run_id, p_campaign_id, p_message)
     on conflict (run_id, campaign_id) do update set error = excluded.error, occurred_at = now();
@@ -186,6 +190,7 @@ volatile
 set search_path = ''
 set row_security = off
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_smallest_step constant integer := 500;
@@ -204,6 +209,7 @@ declare
     v_busy integer := 0;
     v_is_more_left boolean := false;
     v_timed_out boolean := false;
+    v_is_first boolean;
     v_code text;
     v_message text;
     v_detail text;
@@ -216,6 +222,7 @@ begin
     if exists (select from campaign_runner.runs r where r.id = p_run_id and r.closed_at is not null) then
         raise exception 'the run is closed' using errcode = 'CR409';
     end if;
+    v_is_first := not exists (select from campaign_runner.runs r where r.id = p_run_id);
     perform campaign_runner.check_configuration(p_organization_id, p_system_user_id);
 
     -- A row that somebody else has written but not committed is not waited for: its campaign's turn comes again.
@@ -249,14 +256,13 @@ begin
     ));
 
     -- Organizations take turns. Within a turn a fresh campaign goes first, which is often small, and then the launch
-    -- that has waited longest for its next slice.
-    select coalesce(
-        array_agg(queue.campaign_id order by queue.turn, queue.has_begun, queue.since, queue.campaign_id), '{}'
-    )
+    -- that has waited longest for its next slice. Fresh campaigns of one minute are equals, of which each session begins
+    -- with others: with one order for all, steps side by side met at every campaign.
+    select coalesce(array_agg(queue.campaign_id order by queue.turn, queue.has_begun, queue.since, queue.lot), '{}')
     into v_campaign_ids
     from (
-        select due.campaign_id, due.has_begun, due.since, row_number() over (
-            partition by due.organization_id order by due.has_begun, due.since, due.campaign_id
+        select due.campaign_id, due.has_begun, due.since, due.lot, row_number() over (
+            partition by due.organization_id order by due.has_begun, due.since, due.lot
         ) as turn
         from (
             select
@@ -269,11 +275,12 @@ begin
                         from campaign_runner.launch_slices s
                         where s.launch_id = (d.launch).id
                     ),
-                    d.scheduled_at
-                ) as since
+                    date_trunc('minute', d.scheduled_at)
+                ) as since,
+                uuid_hash_extended(d.campaign_id, pg_backend_pid()) as lot
             from campaign_runner.due_campaigns(p_organization_id, p_system_user_id, p_system_user_roles, v_now) d
         ) due
-        order by turn, due.has_begun, due.since, due.campaign_id
+        order by turn, due.has_begun, due.since, due.lot
         limit v_candidates_at_most
     ) queue;
 
@@ -293,9 +300,12 @@ begin
             v_rows_left := v_rows_left - greatest(v_piece.contacts, 1);
             if v_piece.outcome = 'launched' then
                 if v_launched = 0 then
-                    perform campaign_runner.open_run(p_run_id, p_system_user_id);
-                    -- The campaign's row is locked from now to the end of the step, and somebody may want to edit it.
-                    v_deadline := least(v_deadline, clock_timestamp() + interval '500 milliseconds');
+                    -- The campaign's row is locked from now to the end of the step, and somebody may want to edit it. The
+                    -- first step of a run answers sooner, as others begin beside it when they know that work is left.
+                    v_deadline := least(
+                        v_deadline,
+                        clock_timestamp() + case when v_is_first then interval '100 ms' else interval '500 ms' end
+                    );
                     v_rows_left := least(v_rows_left, 20000);
                 end if;
                 v_launched := v_launched + 1;
@@ -346,6 +356,9 @@ begin
         end;
     end loop;
 
+    if v_launched + v_failed > 0 then
+        perform campaign_runner.open_run(p_run_id, p_system_user_id);
+    end if;
     -- Last, and without waiting: the row is locked to the end of the transaction, and every run wants it.
     update campaign_runner.last_tick t
     set at = clock_timestamp()
@@ -358,7 +371,7 @@ begin
         'launched', v_launched,
         'failed', v_failed,
         'timed_out', v_timed_out,
-        'to_report', exists (select from campaign_runner.runs r where r.id = p_run_id)
+        'to_report', v_launched + v_failed > 0 or exists (select from campaign_runner.runs r where r.id = p_run_id)
     );
 end;
 $$;

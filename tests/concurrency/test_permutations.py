@@ -89,6 +89,20 @@ def test_claim_claim__the_second_run_takes_a_campaign_whose_claim_was_rolled_bac
     assert recipients(database, campaign) == 100
 
 
+def test_step_step__two_steps_of_a_run_launch_side_by_side(
+    run: Run, second_connection: Run, campaign: str, organization: str, database: Connection
+) -> None:
+    """The first to enter the run into the ledger keeps the other from it, and must not make it wait."""
+    run.step(commit=False)
+    database.execute(
+        "insert into campaigns (organization_id, name, status, scheduled_at) values (%s, 'Other', 'scheduled', now())",
+        (organization,),
+    )
+    assert second_connection.step()["launched"] == 1
+    run.commit()
+    assert run.report()["processed_count"] == 2
+
+
 def test_slice_slice__two_runs_work_on_different_slices_of_one_audience(
     run: Run, rival: Run, campaign: str, database: Connection
 ) -> None:

@@ -54,8 +54,8 @@ MUTANTS = (
         "P1",
         "a contact with the highest id is forgotten",
         AUDIENCE,
-        "and (c.id < p_to or p_to = 'ffffffff-ffff-ffff-ffff-ffffffffffff')\n                union all",
-        "and c.id < p_to\n                union all",
+        "and (c.id < p_to or p_to = 'ffffffff-ffff-ffff-ffff-ffffffffffff')\n            ) contact",
+        "and c.id < p_to\n            ) contact",
         ["tests/database/test_audience.py"],
     ),
     Mutant(
@@ -65,6 +65,14 @@ MUTANTS = (
         "s.recipients = found.recipients and s.digest = found.digest as is_same",
         "s.recipients = found.recipients as is_same",
         ["tests/database/test_interference.py"],
+    ),
+    Mutant(
+        "P1",
+        "a contact below the range that has the same address is overlooked",
+        AUDIENCE,
+        "from in_range i\n",
+        "from (select * from in_range where false) i\n",
+        ["tests/database/test_audience.py"],
     ),
     Mutant(
         "P2",
