@@ -62,6 +62,11 @@ class Function(Service):
             return False
         return any(c.status == psutil.CONN_LISTEN and c.laddr.port == self.port for c in connections)
 
+    def peak_memory(self) -> int:
+        """The most that its worker has had in memory, in KiB. Linux alone tells."""
+        workers = psutil.Process(self.pid).children()
+        return max(int(Path(f"/proc/{w.pid}/status").read_text().split("VmHWM:")[1].split()[0]) for w in workers)
+
     def is_ready(self) -> bool:
         # The framework answers this path itself, so that the function has not been called before its first caller.
         return self.listens() and http_status(self.port, "/robots.txt", {}) is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -29,8 +29,8 @@ class Project:
 class Stack:
     """Postgres, one migrated database, and the REST server on it. A context manager."""
 
-    def __init__(self, version: int = 18, *, fsync: bool = False) -> None:
-        self.postgres = Postgres(version, fsync=fsync)
+    def __init__(self, version: int = 18, *, fsync: bool = False, settings: Mapping[str, str] | None = None) -> None:
+        self.postgres = Postgres(version, fsync=fsync, settings=settings)
         self._exit = ExitStack()
 
     def __enter__(self) -> Self:

@@ -92,7 +92,7 @@ class Database:
         return self._call("campaign_runner_retry", {"p_campaign_id": campaign_id}, RetryAnswer, timeout)
 
     def preview(
-        self, organization_id: UUID | None, *, cursor: dict[str, Any] | None, max_rows: int, timeout: float
+        self, organization_id: UUID | None, *, cursor: str | None, max_rows: int, timeout: float
     ) -> PreviewAnswer:
         """Read one page of what a run would do; `cursor` is that of the page before, None for the first.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, model_validator
@@ -84,7 +84,7 @@ class PreviewAnswer(BaseModel):
 
     campaigns: tuple[CampaignOutcome, ...]
     errors: tuple[CampaignError, ...]
-    cursor: dict[str, Any] | None
+    cursor: StrictStr | None
 
 
 class FreedCampaign(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from runner import log
@@ -48,7 +48,7 @@ class Preview:
         with log.bound(run_id=self._run_id, organization_id=self._organization_id, dry_run=True):
             campaigns: list[CampaignOutcome] = []
             errors: list[CampaignError] = []
-            cursor: dict[str, Any] | None = None
+            cursor: str | None = None
             complete, pages = False, 0
             while not pages or (self._budget.allows(self._pace.seconds) and not self._stop.requested):
                 page = self._page(cursor)
@@ -62,13 +62,13 @@ class Preview:
             log.summary(_logger, report, self._budget.milliseconds(), pages=pages)
             return report
 
-    def _page(self, cursor: dict[str, Any] | None) -> PreviewAnswer:
+    def _page(self, cursor: str | None) -> PreviewAnswer:
         retry = Retry(self._clock, until=self._budget.ends)
         while True:
             rows = self._pace.rows
             started = self._clock.now()
             try:
-                return self._database.preview(
+                page = self._database.preview(
                     self._organization_id, cursor=cursor, max_rows=rows, timeout=self._budget.timeout()
                 )
             except Unavailable as error:
@@ -77,3 +77,7 @@ class Preview:
                     self._pace.halve(rows, self._clock.now() - started)
                 if self._stop.requested or not retry.again(patient=slow):
                     raise
+            else:
+                if page.cursor is not None:  # a full page; the last one says nothing about the size
+                    self._pace.learn(rows, rows, self._clock.now() - started)
+                return page

@@ -7,7 +7,6 @@ from typing import Any, Self
 from uuid import UUID, uuid4
 
 import psycopg
-from psycopg.types.json import Jsonb
 
 STEPS_AT_MOST = 2000
 
@@ -65,12 +64,12 @@ class Automation:
         """The dry run: what a report would say."""
         campaigns: list[Any] = []
         errors: list[Any] = []
-        cursor: dict[str, Any] | None = None
+        cursor: str | None = None
         for _ in range(STEPS_AT_MOST):
             answer = self._call(
                 "select public.campaign_runner_preview(%s, %s, %s, %s, %s, %s)",
                 *(self.organization, self.system_user, self.roles, self.max_rows, self.max_lateness_minutes),
-                cursor and Jsonb(cursor),
+                cursor,
             )
             campaigns += answer["campaigns"]
             errors += answer["errors"]

@@ -20,7 +20,8 @@ begin
     return hashtextextended('campaign_runner ' || p_kind || ' ' || p_id::text, 0);
 end;
 $$;
-comment on function campaign_runner.lock_key(text, uuid) is 'The advisory lock of a run (kind run), of entering it into the ledger (kind open), or of a claim (kind claim).';
+comment on function campaign_runner.lock_key(text, uuid) is
+    'The advisory lock of a run (kind run), of its entry into the ledger (kind open), or of a claim (kind claim).';
 revoke execute on function campaign_runner.lock_key(text, uuid) from public, anon, authenticated;
 grant execute on function campaign_runner.lock_key(text, uuid) to service_role;
 
@@ -842,9 +843,7 @@ begin
 
             if v_next is not null then
                 if v_launch.state = 'generating' and v_slice.hi = v_last then
-                    perform campaign_runner.split_slice(
-                        v_launch.id, v_slice.lo, v_launch.organization_id, p_max_rows * v_reconcile_factor
-                    );
+                    perform campaign_runner.split_slice(v_launch.id, v_slice.lo, v_launch.organization_id, p_max_rows);
                 end if;
                 return;
             end if;

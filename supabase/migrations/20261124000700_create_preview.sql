@@ -9,7 +9,7 @@ create or replace function public.campaign_runner_preview(
     p_system_user_roles text[],
     p_max_rows integer,
     p_max_lateness_minutes integer default null,
-    p_cursor jsonb default null
+    p_cursor text default null
 )
 returns jsonb
 language plpgsql
@@ -27,12 +27,14 @@ declare
     v_obstacle record;
     v_next uuid;
     v_counted record;
-    -- Where the call before stopped, and what it had counted of that campaign.
-    v_scheduled_at timestamptz := (p_cursor ->> 'scheduled_at')::timestamptz;
-    v_campaign_id uuid := p_cursor ->> 'campaign_id';
-    v_from uuid := p_cursor ->> 'from';
-    v_inserts bigint := coalesce((p_cursor ->> 'inserts')::bigint, 0);
-    v_recipients bigint := coalesce((p_cursor ->> 'recipients')::bigint, 0);
+    -- Where the call before stopped, and what it had counted of that campaign. A text to the outside, as not every server
+    -- in between hands an object on as one.
+    v_cursor constant jsonb := p_cursor::jsonb;
+    v_scheduled_at timestamptz := (v_cursor ->> 'scheduled_at')::timestamptz;
+    v_campaign_id uuid := v_cursor ->> 'campaign_id';
+    v_from uuid := v_cursor ->> 'from';
+    v_inserts bigint := coalesce((v_cursor ->> 'inserts')::bigint, 0);
+    v_recipients bigint := coalesce((v_cursor ->> 'recipients')::bigint, 0);
     v_campaigns jsonb := '[]';
     v_errors jsonb := '[]';
     v_is_stopped boolean := false;
@@ -115,14 +117,14 @@ begin
         'cursor', case when v_is_stopped then jsonb_build_object(
             'scheduled_at', v_scheduled_at, 'campaign_id', v_campaign_id,
             'from', v_from, 'inserts', v_inserts, 'recipients', v_recipients
-        ) end
+        )::text end
     );
 end;
 $$;
-comment on function public.campaign_runner_preview(uuid, uuid, text[], integer, integer, jsonb) is
+comment on function public.campaign_runner_preview(uuid, uuid, text[], integer, integer, text) is
     'What a run would launch now, a bounded part of it in each call: pass the cursor that came back until it is null.';
-revoke execute on function public.campaign_runner_preview(uuid, uuid, text[], integer, integer, jsonb)
+revoke execute on function public.campaign_runner_preview(uuid, uuid, text[], integer, integer, text)
     from public, anon, authenticated;
-grant execute on function public.campaign_runner_preview(uuid, uuid, text[], integer, integer, jsonb) to service_role;
+grant execute on function public.campaign_runner_preview(uuid, uuid, text[], integer, integer, text) to service_role;
 
 notify pgrst, 'reload schema';

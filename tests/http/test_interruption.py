@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -125,7 +124,7 @@ def test_an_organization_of_300000_contacts_is_launched_in_steps_and_in_bounded_
 
     service.add_campaign(small)
     assert service.run()["processed_count"] == 1
-    before = peak_memory(function)
+    before = function.peak_memory()
     campaign = service.add_campaign(large)
     answers = [service.run()]
     while not answers[-1]["campaigns"]:
@@ -134,14 +133,4 @@ def test_an_organization_of_300000_contacts_is_launched_in_steps_and_in_bounded_
 
     assert answers[-1]["campaigns"][0]["recipient_count"] == 300_000
     assert service.recipients(campaign) == service.contacts(large)
-    assert peak_memory(function) < before * 1.25
-
-
-def peak_memory(function: Function) -> int:
-    """The most that the worker of the function has had in memory, in KiB."""
-    peaks = []
-    for task in Path(f"/proc/{function.pid}/task").iterdir():
-        for worker in (task / "children").read_text().split():
-            status = Path(f"/proc/{worker}/status").read_text()
-            peaks.append(int(status.split("VmHWM:")[1].split()[0]))
-    return max(peaks)
+    assert function.peak_memory() < before * 1.25

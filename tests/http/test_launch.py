@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier
 
+from local.function import Function
 from tests.http.service import Service
 
 
@@ -104,6 +106,17 @@ def test_a_dry_run_answers_as_the_run_then_does_and_writes_nothing(service: Serv
     assert service.snapshot() == before
     assert forecast["processed_count"] == 1
     assert service.run() == forecast
+
+
+def test_a_dry_run_of_several_pages_answers_as_the_run_then_does(service: Service, environment: dict[str, str]) -> None:
+    organization = service.add_organization()
+    service.add_contacts(organization, 2_500)
+    service.add_campaign(organization)
+    with Function({**environment, "STEP_ROWS": "500"}) as function:
+        small_pages = replace(service, url=function.url)
+        forecast = small_pages.run(params={"dry_run": "true"})
+        assert [campaign["recipient_count"] for campaign in forecast["campaigns"]] == [2_500]
+        assert small_pages.run() == forecast
 
 
 def test_a_campaign_that_may_not_be_launched_stands_in_errors_and_stops_no_other(service: Service) -> None:

@@ -81,7 +81,7 @@ def test_a_report_takes_the_run_alone(settings: HttpSettings, api: FakeApi) -> N
 
 
 def test_a_preview_hands_the_cursor_back_as_it_came(settings: HttpSettings, api: FakeApi) -> None:
-    cursor = {"opaque": [1, {"x": None}]}
+    cursor = '{"opaque": [1, {"x": null}]}'
     api.on("preview", {"campaigns": [outcome()], "errors": [], "cursor": cursor})
     preview = Database(settings).preview(None, cursor=cursor, max_rows=5, timeout=3.0)
     assert preview.cursor == cursor

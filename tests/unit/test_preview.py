@@ -18,7 +18,7 @@ from tests.unit.fakes import FakeApi, FakeClock, failure, outcome, refusal, repo
 RUN = UUID("55555555-5555-4555-8555-555555555555")
 
 
-def preview_page(*campaigns: dict[str, Any], cursor: dict[str, Any] | None = None, failed: int = 0) -> dict[str, Any]:
+def preview_page(*campaigns: dict[str, Any], cursor: str | None = None, failed: int = 0) -> dict[str, Any]:
     return {"campaigns": list(campaigns), "errors": [failure()] * failed, "cursor": cursor}
 
 
@@ -28,7 +28,7 @@ def execute(settings: HttpSettings, clock: FakeClock) -> RunReport:
 
 
 def test_pages_are_read_until_the_last_and_joined(settings: HttpSettings, api: FakeApi, clock: FakeClock) -> None:
-    first, second = {"after": 1}, {"after": 2}
+    first, second = "after 1", "after 2"
     api.on(
         "preview",
         preview_page(outcome(1), cursor=first),
@@ -51,10 +51,17 @@ def test_a_statement_timeout_halves_and_the_same_page_is_read(
     settings: HttpSettings, api: FakeApi, clock: FakeClock
 ) -> None:
     slow = refusal("57014", 500)
-    api.on("preview", preview_page(cursor={"after": 1}), slow, slow, preview_page(outcome()))
+    api.on("preview", preview_page(cursor="after 1"), slow, slow, preview_page(outcome()))
     assert execute(settings, clock).result.processed_count == 1
     asked = [(each["p_max_rows"], each["p_cursor"]) for each in api.asked("preview")]
-    assert asked == [(20_000, None), (20_000, {"after": 1}), (10_000, {"after": 1}), (5_000, {"after": 1})]
+    assert asked == [(20_000, None), (40_000, "after 1"), (20_000, "after 1"), (10_000, "after 1")]
+
+
+def test_pages_grow_towards_what_takes_two_seconds(settings: HttpSettings, api: FakeApi, clock: FakeClock) -> None:
+    api.before = lambda name, parameters: clock.advance(parameters["p_max_rows"] / 20_000)
+    api.on("preview", *[preview_page(cursor="more")] * 3, preview_page(outcome()))
+    execute(settings, clock)
+    assert [asked["p_max_rows"] for asked in api.asked("preview")] == [20_000, 40_000, 40_000, 40_000]
 
 
 def test_a_page_that_is_always_too_slow_is_an_error(settings: HttpSettings, api: FakeApi, clock: FakeClock) -> None:
@@ -86,7 +93,7 @@ def test_a_budget_that_ends_between_pages_leaves_the_answer_incomplete(
     settings: HttpSettings, api: FakeApi, clock: FakeClock
 ) -> None:
     api.before = lambda name, parameters: clock.advance(20.0)
-    api.on("preview", preview_page(cursor={"after": 1}))
+    api.on("preview", preview_page(cursor="after 1"))
     made = execute(settings, clock)
     assert not made.complete
     assert 2 <= len(api.calls) <= 3

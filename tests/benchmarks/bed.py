@@ -1,0 +1,152 @@
+"""Where benchmarks run: an embedded project with the limits of a hosted one, and tables to fill."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+from psycopg import sql
+
+from local.function import Function
+from local.postgres import SUPERUSER
+from local.stack import Stack
+from tests.factory import Factory
+
+# A machine of 8 GB, as a hosted project with two cores has. No vacuum and no checkpoint comes at a moment of its own.
+SETTINGS = {
+    "shared_buffers": "2GB",
+    "max_wal_size": "16GB",
+    "checkpoint_timeout": "1h",
+    "autovacuum": "off",
+    "log_line_prefix": "%m [%p] %d %a ",
+    "log_min_duration_statement": "50ms",
+}
+COUNTRIES = 20
+STATEMENT_OF_THE_API = re.compile(r" postgres\.js LOG:  duration: ([\d.]+) ms")
+BUDGET_SECONDS = 3_000  # one POST is to finish the work
+
+
+class Bed:
+    """A context manager. `owner` is the owner of the tables, without a statement timeout."""
+
+    def __init__(self) -> None:
+        self.stack = Stack(settings=SETTINGS)
+        self.system_user = uuid4()
+        self.token = secrets.token_urlsafe(32)
+
+    def __enter__(self) -> Self:
+        self.stack.__enter__()
+        self.owner: psycopg.Connection[Any] = self._connect("postgres")
+        self._superuser = self._connect(SUPERUSER)
+        self.factory = Factory(self.owner)
+        self.factory.user(id=self.system_user)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.owner.close()
+        self._superuser.close()
+        self.stack.__exit__()
+
+    def execute(self, statement: str, *values: Any) -> list[Any]:
+        """As the owner. Returns the rows, if there are any."""
+        cursor = self.owner.execute(statement.encode(), values)
+        return cursor.fetchall() if cursor.description else []
+
+    def settle(self, *tables: str) -> None:
+        """Leave nothing to do that would come in the middle of a measurement."""
+        for table in tables:
+            self.owner.execute(sql.SQL("vacuum analyze {}").format(sql.Identifier(table)))
+        self._superuser.execute("checkpoint")
+
+    @contextmanager
+    def without_checks(self) -> Iterator[psycopg.Connection[Any]]:
+        """For rows by the million that are only to be there: no trigger and no foreign key looks at them."""
+        self._superuser.execute("set session_replication_role = replica")
+        yield self._superuser
+        self._superuser.execute("set session_replication_role = origin")
+
+    def organization(self, contacts: int, *, checked: bool = True) -> UUID:
+        """An organization with contacts in twenty countries, who all qualify by default."""
+        organization = self.factory.organization(self.system_user)
+        statement = b"""
+            insert into public.contacts (organization_id, email, country)
+            select %s, i || '@example.org', chr(65 + i %% 26) || chr(65 + i %% %s) from generate_series(1, %s) i
+        """
+        if checked:
+            self.owner.execute(statement, (organization, COUNTRIES, contacts))
+        else:
+            with self.without_checks() as superuser:
+                superuser.execute(statement, (organization, COUNTRIES, contacts))
+        return organization
+
+    def campaign(self, organization: UUID, *, is_due: bool = True, rules: dict[str, Any] | None = None) -> UUID:
+        """A campaign that is due, or a draft."""
+        return self.factory.campaign(organization, status="scheduled" if is_due else "draft", rules=rules)
+
+    def clear(self) -> None:
+        """Take away campaigns, recipients and ledger, and leave the contacts."""
+        self.execute("truncate public.campaign_recipients, public.activity_events, campaign_runner.launches cascade")
+        self.execute("truncate campaign_runner.runs, campaign_runner.run_errors cascade")
+        self.execute("drop table if exists public.raw_recipients")
+        self.execute("delete from public.campaigns")
+        self.settle("campaigns", "campaign_recipients")
+
+    def raw_table(self) -> None:
+        """`raw_recipients`: a table like campaign_recipients, with its constraints, indexes and triggers."""
+        self.execute("create table public.raw_recipients (like public.campaign_recipients including all)")
+        for query in (
+            "select format('alter table public.raw_recipients add %s', pg_get_constraintdef(oid)) from pg_constraint"
+            " where conrelid = 'public.campaign_recipients'::regclass and contype = 'f'",
+            "select replace(pg_get_triggerdef(oid), 'public.campaign_recipients', 'public.raw_recipients')"
+            " from pg_trigger where tgrelid = 'public.campaign_recipients'::regclass and not tgisinternal",
+        ):
+            for (statement,) in self.owner.execute(query.encode()).fetchall():
+                self.execute(statement)
+
+    @contextmanager
+    def function(self, *, url: str | None = None, **settings: str) -> Iterator[Function]:
+        """A function with the default settings and these."""
+        project = self.stack.project
+        environment = {
+            "SUPABASE_URL": url or project.url,
+            "SUPABASE_SECRET_KEY": project.secret_key,
+            "SYSTEM_USER_ID": str(self.system_user),
+            "RUNNER_TOKENS": self.token,
+            "RUN_TIME_BUDGET_SECONDS": str(BUDGET_SECONDS),
+            **settings,
+        }
+        with Function(environment) as function:
+            yield function
+
+    def post(self, function: Function, query: str = "") -> dict[str, Any]:
+        """Call the function. Its work must be complete."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        response = httpx.post(function.url + query, headers=headers, timeout=BUDGET_SECONDS)
+        if response.status_code != 200 or response.headers["X-Run-Complete"] != "true":
+            raise RuntimeError(f"the function answered {response.status_code}: {response.text[:500]}")
+        body: dict[str, Any] = response.json()
+        return body
+
+    def launch(self, function: Function, campaigns: Sequence[UUID], recipients: int) -> None:
+        """Call the function, and see that it launches just these, to so many recipients in all."""
+        body = self.post(function)
+        launched = {campaign["campaign_id"] for campaign in body["campaigns"]}
+        total = sum(campaign["recipient_count"] for campaign in body["campaigns"])
+        if launched != set(map(str, campaigns)) or total != recipients:
+            raise RuntimeError(f"{len(launched)} campaigns were launched, to {total} recipients: {body['errors'][:3]}")
+
+    def longest_statement(self) -> float:
+        """Of those that came through the API, in seconds."""
+        log = self.stack.postgres.log.read_text(errors="replace")
+        return max((float(match[1]) / 1000 for match in STATEMENT_OF_THE_API.finditer(log)), default=0.0)
+
+    def _connect(self, user: str) -> psycopg.Connection[Any]:
+        connection = psycopg.connect(self.stack.postgres.url(user=user), autocommit=True)
+        connection.execute("set statement_timeout = 0")
+        return connection
