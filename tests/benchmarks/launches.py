@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+from postgrest.types import ReturnMethod
 from supabase import Client, ClientOptions, create_client
 
 from local.loopback import free_port, is_free
@@ -255,19 +256,24 @@ def insert_raw(bed: Bed, organization: UUID, *, order: str = "") -> float:
 
 
 def launch_from_client(client: Client, organization: UUID, campaign: UUID) -> None:
-    """Read the audience by keyset pages, insert it in batches, and set the status."""
+    """Read the audience by keyset pages, judge what the server cannot, insert in batches, and set the status."""
     last: str | None = None
+    addresses: set[str] = set()
     while True:
-        query = client.table("contacts").select("id").eq("organization_id", str(organization))
+        query = client.table("contacts").select("id,email,mobile,country").eq("organization_id", str(organization))
         query = query.is_("is_active", True).is_("is_subscribed", True).is_("deleted_at", None)
         query = query.gt("id", last) if last else query
         page: list[Any] = query.order("id").limit(PAGE).execute().data
-        for start in range(0, len(page), BATCH):
-            rows = [
-                {"campaign_id": str(campaign), "contact_id": contact["id"], "organization_id": str(organization)}
-                for contact in page[start : start + BATCH]
-            ]
-            client.table("campaign_recipients").insert(rows, returning="minimal").execute()  # type: ignore[arg-type]
+        rows: list[Any] = []
+        for contact in page:
+            address = (contact["email"] or "").strip().lower()
+            if address not in addresses and (address or contact["mobile"]):
+                addresses |= {address} if address else set()
+                ids = {"campaign_id": campaign, "contact_id": contact["id"], "organization_id": organization}
+                rows.append({name: str(value) for name, value in ids.items()})
+        for start in range(0, len(rows), BATCH):
+            batch = rows[start : start + BATCH]
+            client.table("campaign_recipients").insert(batch, returning=ReturnMethod.minimal).execute()
         if len(page) < PAGE:
             break
         last = page[-1]["id"]
