@@ -28,7 +28,7 @@ readonly OWN_SETTINGS="GOOGLE_CLOUD_PROJECT OIDC_AUDIENCE OIDC_SERVICE_ACCOUNT"
 readonly DEPLOY_SETTINGS="PROJECT_ID REGION ALERT_EMAIL SUPABASE_ACCESS_TOKEN SUPABASE_DB_PASSWORD"
 
 COMMAND=deploy ENV_FILE="" MIGRATE=false YES=false DRY_RUN=false
-STEP="" PROBLEMS=() VERSION="" URL="" STATUS="" BODY="" COMPLETE="" CHANNEL_NAME=""
+STEP="" PROBLEMS=() VERSION="" DRY_VERSION="" URL="" STATUS="" BODY="" COMPLETE="" CHANNEL_NAME=""
 
 usage() {
     cat <<'END'
@@ -261,6 +261,7 @@ store_tokens() {
 make_secret() {
     if ! secret_exists "$1"; then
         run gcloud secrets create "$1" --replication-policy=user-managed --locations="$REGION"
+        DRY_VERSION=""
     fi
     patiently run gcloud secrets add-iam-policy-binding "$1" --role=roles/secretmanager.secretAccessor \
         --member="serviceAccount:$(email_of $RUNTIME_ACCOUNT)" --format=none
@@ -269,8 +270,9 @@ make_secret() {
 add_version() { # sets VERSION
     say "# the value comes by standard input"
     run gcloud secrets versions add "$1" --data-file=- < <(printf '%s' "$2")
+    if $DRY_RUN; then DRY_VERSION=1; fi
     VERSION=$(latest_version "$1")
-    $DRY_RUN || [[ -n $VERSION ]] || fail "Secret Manager does not show the version of $1 that was just added."
+    [[ -n $VERSION ]] || fail "Secret Manager does not show the version of $1 that was just added."
 }
 
 use_tokens() {
@@ -427,7 +429,7 @@ account_exists() { found gcloud iam service-accounts list --filter="email=$(emai
 secret_exists() { found gcloud secrets list --filter="name~/$1\$" --format="value(name)"; }
 
 latest_version() { # empty: none
-    ask 1 gcloud secrets versions list "$1" --filter="state=ENABLED" --sort-by="~createTime" --limit=1 \
+    ask "$DRY_VERSION" gcloud secrets versions list "$1" --filter="state=ENABLED" --sort-by="~createTime" --limit=1 \
         --format="value(name.basename())"
 }
 
@@ -640,6 +642,7 @@ derive() {
     readonly AUDIENCE
     export CLOUDSDK_CORE_PROJECT=$PROJECT_ID CLOUDSDK_CORE_DISABLE_PROMPTS=1
     if $DRY_RUN; then
+        [[ $COMMAND == deploy ]] || DRY_VERSION=1
         printf '%s\n' "export CLOUDSDK_CORE_PROJECT=$PROJECT_ID CLOUDSDK_CORE_DISABLE_PROMPTS=1"
         exec 2>&1 # one script, with its headings
     fi

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,10 @@ class Cloud:
         self.programs.mkdir(parents=True)
         for program in PROGRAMS:
             (self.programs / program).symlink_to(str(shutil.which(program)))
-        self.install("gcloud", f'exec {sys.executable} -I -S {gcloud.__file__} "$@"')
+        program = (
+            f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import gcloud; sys.exit(gcloud.main())"
+        )
+        self.install("gcloud", f'exec {sys.executable} -I -S -c {shlex.quote(program)} "$@"')
         self.install("sleep", "exit 0")  # what it waits for has happened or never will
         self.install("supabase", 'echo "supabase $*" >> "$STAND_IN/supabase"; env >> "$STAND_IN/supabase"')
         (directory / "url").write_text(url)
@@ -91,11 +95,11 @@ class Cloud:
 
     def fail_after(self, changes: int, *, takes_effect: bool = False) -> None:
         """Let so many changes succeed and the next ones fail, the first of which may have its effect all the same."""
-        (self.directory / "fail_at").write_text(json.dumps([changes, takes_effect]))
+        (self.directory / "fail_after").write_text(json.dumps([changes, takes_effect]))
 
     def recover(self) -> None:
         """Let everything succeed again."""
-        (self.directory / "fail_at").unlink(missing_ok=True)
+        (self.directory / "fail_after").unlink(missing_ok=True)
 
     def accepted_tokens(self) -> list[str]:
         """The tokens that the deployed revision accepts."""
@@ -103,5 +107,5 @@ class Cloud:
         return str(self.state["secrets"][secret]["versions"][version]["value"]).split(",")
 
     def seen(self) -> str:
-        """The arguments and environments of every call."""
-        return "".join(file.read_text() for file in (self.directory / "environments").iterdir())
+        """The arguments and environments of every call so far."""
+        return json.dumps([[call["arguments"], call["environment"]] for call in self.calls()])

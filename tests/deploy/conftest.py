@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -23,7 +24,7 @@ REPORT = {
 
 
 class Deployed(ThreadingHTTPServer):
-    """Answers as the function does, to the tokens that the stand-in's service has. `before` is called at each request."""
+    """Answers as the function does, to the tokens that the stand-in has deployed. `before` is called first."""
 
     cloud: Cloud
     before: Callable[[str], None]
@@ -33,6 +34,10 @@ class Deployed(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.requests: list[tuple[str, str, int]] = []
         self.before = lambda token: None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -61,6 +66,12 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def function() -> Iterator[Deployed]:
+    with serving() as server:
+        yield server
+
+
+@contextmanager
+def serving() -> Iterator[Deployed]:
     with Deployed() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -71,6 +82,24 @@ def function() -> Iterator[Deployed]:
 
 @pytest.fixture
 def cloud(tmp_path: Path, function: Deployed) -> Cloud:
-    cloud = Cloud(tmp_path / "cloud", f"http://127.0.0.1:{function.server_address[1]}")
+    cloud = Cloud(tmp_path / "cloud", function.url)
     function.cloud = cloud
+    return cloud
+
+
+@pytest.fixture(scope="session")
+def state_of_a_deployment(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What a first deployment leaves."""
+    with serving() as server:
+        cloud = Cloud(tmp_path_factory.mktemp("first") / "cloud", server.url)
+        server.cloud = cloud
+        result = cloud.deploy("--yes")
+        assert result.returncode == 0, result.stderr
+        return json.dumps(cloud.state)
+
+
+@pytest.fixture
+def deployed(cloud: Cloud, state_of_a_deployment: str) -> Cloud:
+    """The project after a first deployment."""
+    (cloud.directory / "state.json").write_text(state_of_a_deployment)
     return cloud

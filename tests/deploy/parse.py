@@ -1,5 +1,7 @@
 """Runs in gcloud's own Python: parses command lines from standard input by gcloud's parser, and executes none."""
 
+from __future__ import annotations
+
 import json
 import socket
 import sys
@@ -13,7 +15,7 @@ def refuse(*_: object, **__: object) -> None:
     raise AssertionError("nothing is to be sent")
 
 
-socket.socket.connect = refuse  # type: ignore[method-assign,assignment]
+socket.socket.connect = refuse  # type: ignore[method-assign]
 
 from apitools.base.py import encoding  # noqa: E402
 from googlecloudsdk import gcloud_main  # noqa: E402
