@@ -14,4 +14,4 @@ def before_a_minute(seconds: float) -> dict[str, str]:
     for library in Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"):
         ahead = (60 - seconds - time.time()) % 60
         return {"LD_PRELOAD": str(library), "FAKETIME": f"+{ahead:.3f}s", "TZ": os.environ.get("TZ", "UTC")}
-    miss("libfaketime is not installed (Debian: faketime)")
+    miss("libfaketime is not installed (Debian: libfaketime)")

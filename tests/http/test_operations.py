@@ -146,7 +146,7 @@ def test_the_call_by_hand_shows_what_is_due(service: Service, header_file: Path)
 
 
 def test_every_shell_block_parses() -> None:
-    for block in blocks("sh"):
+    for block in [*blocks("sh"), *re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)]:
         subprocess.run(["bash", "-n"], input=block, text=True, check=True)
 
 
@@ -155,10 +155,11 @@ def test_every_call_of_deploy_does_what_the_page_says(tmp_path: Path) -> None:
     cloud = Cloud(tmp_path / "cloud", "")
     (cloud.directory / "deploy.sh").symlink_to(DEPLOY)
     (cloud.directory / ".env").write_text("\n".join(f"{name}={value}" for name, value in cloud.settings.items()))
-    calls = set(re.findall(r"^ *((?:PROJECT_ID=.*)?\./deploy\.sh.*)$", "\n".join(blocks("sh")), re.MULTILINE))
-    inline = set(re.findall(r"`(\./deploy\.sh[^`]*)`", TEXT))
+    text = TEXT + (ROOT / "README.md").read_text()
+    calls = set(re.findall(r"^ *((?:PROJECT_ID=.*)?\./deploy\.sh.*)$", text, re.MULTILINE))
+    inline = set(re.findall(r"`(\./deploy\.sh[^`]*)`", text))
     assert len(calls) >= 3
-    assert {"./deploy.sh", "./deploy.sh start", "./deploy.sh --destroy"} <= inline
+    assert {"./deploy.sh", "./deploy.sh start", "./deploy.sh rotate-token", "./deploy.sh --destroy"} <= inline
     for call in calls | inline:
         result = subprocess.run(
             ["bash", "-c", f"{call} --dry-run"],
