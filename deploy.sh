@@ -106,7 +106,8 @@ deploy_function() {
 }
 
 start() {
-    local state
+    local state ticks="resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"$SERVICE\""
+    ticks="$ticks AND httpRequest.status=200 AND httpRequest.userAgent=\"Google-Cloud-Scheduler\""
     find_url
     step "A dry run: what is due already"
     dry_call
@@ -123,7 +124,7 @@ start() {
                 say "Somebody paused the job, and it stays paused. To start it: ./deploy.sh start"
                 not_started
             fi
-            confirm "Somebody paused the job. Resume it? It launches the campaigns above within a minute." || not_started
+            confirm "Somebody paused the job. Resume it? It launches the campaigns above." || not_started
             run gcloud scheduler jobs resume $SERVICE --location="$REGION"
             ;;
         *) schedule update ;;
@@ -131,7 +132,7 @@ start() {
     step "An alert when the ticks cease"
     if ! found gcloud logging metrics list --filter="name=$TICKS_METRIC" --format="value(name)"; then
         run gcloud logging metrics create $TICKS_METRIC --description="Answers of 200 to Cloud Scheduler" \
-            --log-filter="resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"$SERVICE\" AND httpRequest.status=200 AND httpRequest.userAgent=\"Google-Cloud-Scheduler\""
+            --log-filter="$ticks"
     fi
     alert "$TICKS_POLICY" "$(ticks_policy)"
     say "Done: $URL is called every minute."
@@ -171,9 +172,8 @@ rotate_token() {
 }
 
 destroy() {
-    local account policy channel version
-    confirm "Take away the function, its job, alerts, secrets and service accounts in $PROJECT_ID? The database stays." \
-        || exit 3
+    local account policy channel secret
+    confirm "Take away the function, its job, alerts, secrets and accounts in $PROJECT_ID? The database stays." || exit 3
     step "The Scheduler job"
     if found gcloud scheduler jobs list --location="$REGION" --filter="name~/$SERVICE\$" --format="value(name)"; then
         run gcloud scheduler jobs delete $SERVICE --location="$REGION"
@@ -189,17 +189,19 @@ destroy() {
         run gcloud logging metrics delete $TICKS_METRIC
     fi
     step "The function and its container images"
-    if found gcloud run services list --region="$REGION" --filter="metadata.name=$SERVICE" --format="value(metadata.name)"; then
+    if found gcloud run services list --region="$REGION" --filter="metadata.name=$SERVICE" \
+        --format="value(metadata.name)"; then
         run gcloud run services delete $SERVICE --region="$REGION"
     fi
-    if found gcloud artifacts repositories list --location="$REGION" --filter="name~/cloud-run-source-deploy\$" --format="value(name)" \
+    if found gcloud artifacts repositories list --location="$REGION" --filter="name~/cloud-run-source-deploy\$" \
+        --format="value(name)" \
         && found gcloud artifacts packages list --repository=cloud-run-source-deploy --location="$REGION" \
             --filter="name~/$SERVICE\$" --format="value(name)"; then
         run gcloud artifacts packages delete $SERVICE --repository=cloud-run-source-deploy --location="$REGION"
     fi
     step "Secrets"
-    for version in $KEY_SECRET $TOKENS_SECRET; do
-        if secret_exists "$version"; then run gcloud secrets delete "$version"; fi
+    for secret in $KEY_SECRET $TOKENS_SECRET; do
+        if secret_exists "$secret"; then run gcloud secrets delete "$secret"; fi
     done
     step "Service accounts"
     if account_exists $BUILD_ACCOUNT; then
@@ -379,8 +381,8 @@ prepare_channel() { # sets CHANNEL_NAME, unless there is none and no address for
             --channel-labels="email_address=$ALERT_EMAIL" --format=none
         CHANNEL_NAME=$(if $DRY_RUN; then echo CHANNEL; else find_channel; fi)
     else
-        run gcloud beta monitoring channels update "$CHANNEL_NAME" --update-channel-labels="email_address=$ALERT_EMAIL" \
-            --format=none
+        run gcloud beta monitoring channels update "$CHANNEL_NAME" \
+            --update-channel-labels="email_address=$ALERT_EMAIL" --format=none
     fi
 }
 
@@ -401,8 +403,8 @@ errors_policy() {
 END
 }
 
-# absent(), because a metric that never had a value does not fall below anything either. The ten minutes are the duration,
-# so that the first minutes after a deployment are no alarm.
+# absent(), because a metric that never had a value does not fall below anything either. The ten minutes are the
+# duration, so that the first minutes after a deployment are no alarm.
 ticks_policy() {
     cat <<END
 {
@@ -436,7 +438,8 @@ latest_version() { # empty: none
 secret_value() { ask "" gcloud secrets versions access "$2" --secret="$1"; }
 
 policy_named() {
-    ask "$(if_destroying POLICY)" gcloud alpha monitoring policies list --filter="displayName=\"$1\"" --format="value(name)"
+    ask "$(if_destroying POLICY)" gcloud alpha monitoring policies list --filter="displayName=\"$1\"" \
+        --format="value(name)"
 }
 
 find_channel() {
@@ -526,8 +529,8 @@ not_started() {
 finish() {
     local code=$?
     if ((code == 1)) && [[ -n $STEP ]]; then
-        say "deploy.sh stopped at: $STEP. Run the same command again: it goes on from what is there. New permissions can take"
-        say "Google some minutes."
+        say "deploy.sh stopped at: $STEP. Run the same command again: it goes on from what is there."
+        say "New permissions can take Google some minutes."
     fi
 }
 
@@ -576,7 +579,8 @@ read_settings() { # the file is read, not executed
 
 preflight() { # names every problem at once
     local name token
-    [[ ${PROJECT_ID:-} =~ ^[a-z][a-z0-9-]{4,28}[a-z0-9]$ ]] || problem PROJECT_ID "a project ID, such as my-project-123"
+    [[ ${PROJECT_ID:-} =~ ^[a-z][a-z0-9-]{4,28}[a-z0-9]$ ]] \
+        || problem PROJECT_ID "a project ID, such as my-project-123"
     [[ ${REGION:-} =~ ^[a-z]+-[a-z]+[0-9]+$ ]] || problem REGION "a region, such as europe-west1"
     [[ $COMMAND != deploy ]] || check_settings
     if ! $DRY_RUN; then check_tools; fi
@@ -599,7 +603,8 @@ check_settings() {
     if $MIGRATE && [[ ${SUPABASE_URL:-} != https://*.supabase.co* ]]; then
         PROBLEMS+=("--migrate needs a hosted project, https://….supabase.co; elsewhere apply supabase/migrations yourself")
     fi
-    [[ -n $key && $key != sb_publishable_* && $key != *[[:space:]]* ]] || problem SUPABASE_SECRET_KEY "a secret key, sb_secret_…"
+    [[ -n $key && $key != sb_publishable_* && $key != *[[:space:]]* ]] \
+        || problem SUPABASE_SECRET_KEY "a secret key, sb_secret_…"
     [[ ${SYSTEM_USER_ID:-} =~ $uuid ]] || problem SYSTEM_USER_ID "the UUID of a row of profiles"
     while IFS= read -r -d, token; do
         token=${token//[[:space:]]/}
@@ -608,7 +613,8 @@ check_settings() {
         fi
     done < <(printf '%s,' "${RUNNER_TOKENS:-${RUNNER_TOKEN:-}}")
     : "${RUN_TIME_BUDGET_SECONDS:=50}"
-    if [[ ! $RUN_TIME_BUDGET_SECONDS =~ ^[0-9]{1,4}$ ]] || ((10#$RUN_TIME_BUDGET_SECONDS < 1 || 10#$RUN_TIME_BUDGET_SECONDS > 1740)); then
+    if [[ ! $RUN_TIME_BUDGET_SECONDS =~ ^[0-9]{1,4}$ ]] \
+        || ((10#$RUN_TIME_BUDGET_SECONDS < 1 || 10#$RUN_TIME_BUDGET_SECONDS > 1740)); then
         problem RUN_TIME_BUDGET_SECONDS "a whole number from 1 to 1740: Cloud Scheduler waits half an hour at most"
         RUN_TIME_BUDGET_SECONDS=50
     fi
@@ -618,7 +624,8 @@ check_settings() {
     for name in $PLAIN_SETTINGS; do
         [[ ${!name:-} != *['|'$'\n']* ]] || PROBLEMS+=("$name holds a | or a line break")
     done
-    [[ -z ${ALERT_EMAIL:-} || $ALERT_EMAIL == ?*@?*.?* && $ALERT_EMAIL != *[,=[:space:]]* ]] || problem ALERT_EMAIL "an e-mail address"
+    [[ -z ${ALERT_EMAIL:-} || $ALERT_EMAIL == ?*@?*.?* && $ALERT_EMAIL != *[,=[:space:]]* ]] \
+        || problem ALERT_EMAIL "an e-mail address"
 }
 
 check_tools() {
@@ -630,7 +637,8 @@ check_tools() {
         PROBLEMS+=("gcloud is not installed: https://cloud.google.com/sdk/docs/install")
     elif [[ -z $(gcloud auth list --filter="status:ACTIVE" --format="value(account)" 2>/dev/null) ]]; then
         PROBLEMS+=("nobody is logged in: gcloud auth login")
-    elif [[ -n ${PROJECT_ID:-} ]] && ! gcloud projects describe "$PROJECT_ID" --format="value(projectId)" >/dev/null 2>&1; then
+    elif [[ -n ${PROJECT_ID:-} ]] \
+        && ! gcloud projects describe "$PROJECT_ID" --format="value(projectId)" >/dev/null 2>&1; then
         PROBLEMS+=("the project $PROJECT_ID does not exist, or this account may not see it")
     fi
 }

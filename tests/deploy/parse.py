@@ -32,8 +32,7 @@ for command in commands:
     if getattr(arguments, "policy", None) and command[0] == "alpha" and command[3] in ("create", "update"):
         message = apis.GetMessagesModule("monitoring", "v3").AlertPolicy
         policy = encoding.JsonToMessage(message, arguments.policy)
-        shown = json.loads(encoding.MessageToJson(policy))
-        if shown != json.loads(arguments.policy):
-            sys.exit(f"the API does not know all of {arguments.policy}, only {shown}")
+        if unknown := list(encoding.UnrecognizedFieldIter(policy)):
+            sys.exit(f"the API does not know {unknown} of {arguments.policy}")
         policies[policy.displayName] = policy
 print(json.dumps({"parsed": len(commands), "policies": len(policies)}))
