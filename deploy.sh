@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts the campaign runner on Google Cloud, behind a Cloud Scheduler job that calls it every minute. See --help, and
-# docs/operations.md. It needs bash 3.2 or newer, gcloud and curl.
+# docs/operations.md. It needs bash, gcloud and curl.
 #
 # Every step looks first at what is there, so that the script may be run again after a success, a failure or Ctrl-C.
 # Secrets go to other programs by a pipe, never as an argument.
@@ -320,7 +320,7 @@ find_url() {
 
 # Shows what a run would launch now. The stored tokens are read, not those of the settings, which may be older.
 dry_call() {
-    local version tokens
+    local version tokens campaign='{"campaign_id"' line
     version=$(latest_version $TOKENS_SECRET)
     tokens=$(secret_value $TOKENS_SECRET "$version")
     if $DRY_RUN; then
@@ -334,7 +334,8 @@ dry_call() {
         *) fail "The function answered $STATUS: $BODY
 Its log says more: gcloud run services logs read $SERVICE --region=$REGION --project=$PROJECT_ID --limit=20" ;;
     esac
-    say "${BODY//'{"campaign_id"'/$'\n    {"campaign_id"'}"
+    line=$'\n    '$campaign
+    say "${BODY//"$campaign"/$line}"
     [[ $COMPLETE == true ]] || say "There is more than one run can show."
 }
 
@@ -528,7 +529,7 @@ not_started() {
 
 finish() {
     local code=$?
-    if ((code == 1)) && [[ -n $STEP ]]; then
+    if ((code == 1 || code > 128)) && [[ -n $STEP ]]; then
         say "deploy.sh stopped at: $STEP. Run the same command again: it goes on from what is there."
         say "New permissions can take Google some minutes."
     fi
