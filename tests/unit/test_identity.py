@@ -120,7 +120,8 @@ def test_a_token_with_a_wrong_claim_is_refused_before_anything_is_fetched(
     ("claim", "seconds"), [("exp", -60), ("exp", -1_000_000), ("iat", 600)], ids=["expired", "long ago", "too early"]
 )
 def test_a_token_out_of_its_time_is_refused(clock: FakeClock, issuer: Issuer, claim: str, seconds: int) -> None:
-    assert is_refused(issuer.token(**{claim: int(time.time()) + seconds}))
+    changes: dict[str, Any] = {claim: int(time.time()) + seconds}
+    assert is_refused(issuer.token(**changes))
     enter(issuer.token())
 
 
