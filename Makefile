@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv/bin/python
 READY := .venv/ready
 
-.PHONY: help run serve test soak mutants check format clean FORCE
+.PHONY: help run serve develop test soak mutants check format clean FORCE
 .DELETE_ON_ERROR:
 
 help: ## This list
@@ -17,6 +17,9 @@ run: $(READY) ## Start everything, launch the campaigns of a demo, show what cha
 
 serve: $(READY) ## Start everything and keep it running until Ctrl-C; .local/env tells where
 	@$(VENV) -m local serve
+
+develop: $(READY) ## The same, taking up each change of the source; on the project that SUPABASE_URL … name, if any
+	@$(VENV) -m local serve --reload
 
 test: $(READY) ## All tests (ARGS="tests/unit -x" for some)
 	@$(VENV) -m pytest $(ARGS)

@@ -26,10 +26,13 @@ def main() -> None:
 
 
 @main.command("serve")
-def serve_command() -> None:
+@click.option(
+    "--reload", is_flag=True, help="Take up changes of the source; work on the project of the environment, if any."
+)
+def serve_command(reload: bool) -> None:
     """Run the stack and the function until Ctrl-C."""
     try:
-        serve.serve()
+        serve.serve(reload=reload)
     except Stopped:
         click.echo("\nStopped.")
 

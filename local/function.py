@@ -30,11 +30,13 @@ class Function(Service):
         preferred_port: int | None = None,
         source: Path = SOURCE,
         announcement: Path | None = None,
+        reload: bool = False,
     ) -> None:
         super().__init__(preferred_port)
         self.announcement = announcement
         self._environment = dict(environment)
         self._source = source
+        self.restart = reload  # one that ended, as after `terminate`, starts anew with the source as it is by then
 
     @property
     def url(self) -> str:

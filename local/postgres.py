@@ -79,13 +79,18 @@ class Postgres(Service):
             return False
         return True
 
+    def programs(self) -> Path:
+        """Where its programs are, for the user that it runs as."""
+        if binaries.server_user() is None:
+            return binaries.installation(self.version) / "bin"
+        return binaries.copy_installation(self.version, self.directory) / "bin"
+
     def preparation(self) -> Sequence[Sequence[str]]:
-        self._programs = binaries.installation(self.version) / "bin"
+        self._programs = self.programs()
         password_file = self.directory / "password"
         password_file.write_text(self.password)
         user = binaries.server_user()
         if user is not None:
-            self._programs = binaries.copy_installation(self.version, self.directory) / "bin"
             for path in (self.directory, password_file):
                 os.chown(path, user.pw_uid, user.pw_gid)
         options = ("--no-sync", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", f"--username={SUPERUSER}")

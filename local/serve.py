@@ -7,7 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 from uuid import UUID
@@ -15,8 +15,8 @@ from uuid import UUID
 import click
 import psycopg
 
-from local.function import Function
-from local.stack import Project, Stack
+from local.function import SOURCE, Function
+from local.stack import Project, Stack, is_given, open_project
 
 STATE = Path(__file__).parent.parent / ".local"
 ENVIRONMENT = STATE / "env"
@@ -24,31 +24,49 @@ SYSTEM_USER_ID = UUID("5e5e5e5e-0000-4000-8000-000000000000")  # the one of supa
 PORT = 8080
 
 
-def serve() -> None:
-    """Serve until an interrupt, showing what the function logs."""
-    with _only_one() as lock:
-        click.echo("Starting Postgres 18, the migrations and the REST server …")
-        with Stack() as stack:
-            add_system_user(stack.project.database_url)
-            environment = function_environment(stack.project)
-            click.echo("Starting the function …")
-            with Function(environment, preferred_port=PORT, announcement=ENVIRONMENT) as function:
-                if function.port != PORT:
-                    click.echo(f"Port {PORT} is taken, so the function has port {function.port}.")
-                _write_holder(lock, function.url)
-                _publish(function, environment, stack.project)
-                click.echo(f"Ready: {function.url}, with an empty database. Settings are in .local/env. Try:\n")
-                click.echo(f"    . .local/env && {curl('$RUNNER_URL', '$RUNNER_TOKEN')}\n")
-                click.echo("Ctrl-C stops everything and throws the data away. The log of the function:")
-                _follow(function)
+def serve(*, reload: bool = False) -> None:
+    """Serve until an interrupt, showing what the function logs.
+
+    `reload`: start the function anew when a source file changes, on the project that the environment names, if any.
+    """
+    given = reload and is_given()
+    user = (given and os.environ.get("SYSTEM_USER_ID")) or str(SYSTEM_USER_ID)
+    with _only_one() as lock, _given_project() if given else _embedded_project() as project:
+        environment = function_environment(project, user)
+        click.echo("Starting the function …")
+        with Function(environment, preferred_port=PORT, announcement=ENVIRONMENT, reload=reload) as function:
+            if function.port != PORT:
+                click.echo(f"Port {PORT} is taken, so the function has port {function.port}.")
+            _write_holder(lock, function.url)
+            _publish(function, environment, project)
+            click.echo(f"Ready: {function.url}. Settings are in .local/env. Try:\n")
+            click.echo(f"    . .local/env && {curl('$RUNNER_URL', '$RUNNER_TOKEN')}\n")
+            click.echo("Ctrl-C stops everything that was started here. The log of the function:")
+            _follow(function, _Sources() if reload else None)
 
 
-def function_environment(project: Project) -> dict[str, str]:
+@contextmanager
+def _embedded_project() -> Iterator[Project]:
+    click.echo("Starting Postgres 18, the migrations and the REST server, with an empty database …")
+    with Stack() as stack:
+        add_system_user(stack.project.database_url)
+        yield stack.project
+
+
+@contextmanager
+def _given_project() -> Iterator[Project]:
+    """Somebody else's, in which nothing is changed."""
+    with open_project() as project:
+        click.echo(f"Working on {project.url}, where due campaigns will be launched when you call the function.")
+        yield project
+
+
+def function_environment(project: Project, system_user_id: str = str(SYSTEM_USER_ID)) -> dict[str, str]:
     """The settings of a function that works on this project, with a token of its own."""
     return {
         "SUPABASE_URL": project.url,
         "SUPABASE_SECRET_KEY": project.secret_key,
-        "SYSTEM_USER_ID": str(SYSTEM_USER_ID),
+        "SYSTEM_USER_ID": system_user_id,
         "RUNNER_TOKENS": secrets.token_urlsafe(32),
     }
 
@@ -107,11 +125,33 @@ def _publish(function: Function, environment: Mapping[str, str], project: Projec
     new.rename(ENVIRONMENT)
 
 
-def _follow(function: Function) -> None:
-    """Show the log until the function ends, which it should not."""
+class _Sources:
+    """The source files of the function, as they were when somebody last asked."""
+
+    def __init__(self) -> None:
+        self._known = self._look()
+
+    def changed(self) -> bool:
+        """Whether they have changed since."""
+        before, self._known = self._known, self._look()
+        return self._known != before
+
+    def _look(self) -> dict[Path, int]:
+        files = [SOURCE, *SOURCE.with_name("runner").rglob("*.py")]
+        return {file: file.stat().st_mtime_ns for file in files if file.exists()}
+
+
+def _follow(function: Function, sources: _Sources | None) -> None:
+    """Show the log until the function ends, which it should not, and start it anew when its sources change."""
     with function.log.open(errors="replace") as log:
         while function.exit_code is None:
             click.echo(log.read(), nl=False)
+            if sources is not None and sources.changed():
+                click.echo("The source has changed: starting the function anew.")
+                with suppress(
+                    ProcessLookupError
+                ):  # one that cannot start with what it is given is starting anew anyway
+                    function.terminate()
             time.sleep(0.1)
         click.echo(log.read(), nl=False)
     raise click.ClickException(f"The function ended with exit code {function.exit_code}.")

@@ -51,6 +51,11 @@ class Stack:
         return Project(rest.url, rest.secret_key, self.postgres.url(), rest.publishable_key, rest.jwt_secret)
 
 
+def is_given() -> bool:
+    """Whether the environment names a project."""
+    return any(os.environ.get(name) for name in VARIABLES)
+
+
 @contextmanager
 def open_project() -> Iterator[Project]:
     """The project that the environment names, migrated by whoever owns it. If it names none, an embedded one."""

@@ -50,7 +50,7 @@ def answer(request: Request) -> Response:
             settings = HttpSettings.load()
             traces = [request.headers.get(name, "") for name in log.TRACE_HEADERS]
             context.enter_context(log.bound(**log.trace_field(traces, settings.google_cloud_project)))
-            authorize(request.headers.get("Authorization"), settings.tokens)
+            authorize(request.headers.get("Authorization"), settings.tokens, settings.identity)
             parameters = _parameters(request)
             run_id = uuid4()
             return _success(automate(settings, parameters, run_id=run_id, stop=WorkerStop()))

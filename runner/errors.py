@@ -13,6 +13,7 @@ RunnerError
 │   └── InvalidProject          500
 ├── DatabaseRefused             500
 ├── Unexpected                  500
+├── CertificatesUnreachable     503
 └── Unavailable
     ├── Unreachable             503
     ├── Nonsense                503
@@ -132,6 +133,14 @@ class Unexpected(RunnerError):
 
     status = 500
     title = "Internal Server Error"
+
+
+class CertificatesUnreachable(RunnerError):
+    """The identity of the caller cannot be verified at the moment."""
+
+    status = 503
+    title = "Service Unavailable"
+    headers = {"Retry-After": "10"}  # noqa: RUF012
 
 
 class Unavailable(RunnerError):

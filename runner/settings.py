@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -16,9 +17,12 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from runner.auth import Identity
 from runner.errors import InvalidSettings
 
 TOKEN_LENGTH = 32
+
+_E_MAIL_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
 
 
 class _Environment(EnvSettingsSource):
@@ -108,15 +112,36 @@ class Settings(BaseSettings):
 
 
 class HttpSettings(Settings):
-    """What the HTTP function needs: all of that, and the tokens that it accepts."""
+    """What the HTTP function needs: all of that, and whom it lets in."""
 
+    oidc_audience: str | None = None
+    oidc_service_account: str | None = Field(default=None, validate_default=True)
     runner_token: SecretStr | None = None  # before the other: a field is validated with those before it
     runner_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(default=(), validate_default=True)
 
     @property
     def tokens(self) -> tuple[SecretStr, ...]:
-        """Every accepted token, at least one, none of them empty."""
+        """Every accepted token, none of them empty; at least one, unless there is an identity."""
         return (*self.runner_tokens, *([self.runner_token] if self.runner_token else []))
+
+    @property
+    def identity(self) -> Identity | None:
+        """The service account whose ID tokens are accepted, if any."""
+        if self.oidc_audience is None or self.oidc_service_account is None:
+            return None
+        return Identity(self.oidc_audience, self.oidc_service_account)
+
+    @field_validator("oidc_service_account")
+    @classmethod
+    def _both_or_none(cls, value: str | None, info: ValidationInfo) -> str | None:
+        audience = info.data.get("oidc_audience")
+        if value is None and audience is not None:
+            raise ValueError("is not set, but OIDC_AUDIENCE is")
+        if value is not None and audience is None:
+            raise ValueError("is set, but OIDC_AUDIENCE is not")
+        if value is not None and not _E_MAIL_ADDRESS.fullmatch(value):
+            raise ValueError("is not the e-mail address of a service account")
+        return value
 
     @field_validator("runner_token")
     @classmethod
@@ -137,7 +162,7 @@ class HttpSettings(Settings):
         if short:
             raise ValueError(f"has tokens shorter than {TOKEN_LENGTH} characters, at position {', '.join(short)}")
         # A runner_token that is invalid is missing from the data, and a problem of its own.
-        if not value and info.data.get("runner_token", "invalid") is None:
+        if not value and info.data.get("runner_token", "invalid") is None and not info.data.get("oidc_service_account"):
             raise ValueError("is not set")
         return value
 

@@ -18,6 +18,7 @@ STATUSES = {
     "InvalidProject": 500,
     "DatabaseRefused": 500,
     "Unexpected": 500,
+    "CertificatesUnreachable": 503,
     "Unreachable": 503,
     "Nonsense": 503,
     "StatementTimeout": 503,
@@ -60,5 +61,5 @@ def test_the_headers_that_http_demands_are_there() -> None:
     assert headers["Unauthorized"] == {"WWW-Authenticate": "Bearer"}
     assert headers["MethodNotAllowed"] == {"Allow": "POST"}
     unavailable = [leaf for leaf in leaves() if leaf.status == 503]
-    assert len(unavailable) == 4
+    assert len(unavailable) == 5
     assert all(int(leaf.headers["Retry-After"]) > 0 for leaf in unavailable)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.auth import Identity
 from runner.errors import InvalidSettings
 from runner.settings import HttpSettings, Settings
 from tests.unit.fakes import KEY, TOKEN, URL, USER
@@ -180,6 +181,37 @@ def test_http_without_a_token_is_a_problem_and_the_command_line_does_not_care(
     environ.delenv("RUNNER_TOKENS") if value is None else environ.setenv("RUNNER_TOKENS", value)
     assert problems(HttpSettings) == ("RUNNER_TOKENS is not set",)
     assert Settings.load()
+
+
+def test_oidc_takes_the_place_of_tokens(environ: pytest.MonkeyPatch) -> None:
+    assert HttpSettings.load().identity is None
+    environ.delenv("RUNNER_TOKENS")
+    environ.setenv("OIDC_AUDIENCE", "campaign-runner")
+    environ.setenv("OIDC_SERVICE_ACCOUNT", "caller@project.iam.gserviceaccount.com")
+    settings = HttpSettings.load()
+    assert settings.tokens == ()
+    assert settings.identity == Identity("campaign-runner", "caller@project.iam.gserviceaccount.com")
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"OIDC_AUDIENCE": "a"}, "OIDC_SERVICE_ACCOUNT is not set, but OIDC_AUDIENCE is"),
+        ({"OIDC_SERVICE_ACCOUNT": "a@b.c"}, "OIDC_SERVICE_ACCOUNT is set, but OIDC_AUDIENCE is not"),
+        (
+            {"OIDC_AUDIENCE": "a", "OIDC_SERVICE_ACCOUNT": "CANARY"},
+            "OIDC_SERVICE_ACCOUNT is not the e-mail address of a service account",
+        ),
+    ],
+)
+def test_half_of_oidc_is_a_problem_and_replaces_no_token(
+    environ: pytest.MonkeyPatch, given: dict[str, str], problem: str
+) -> None:
+    for name, value in given.items():
+        environ.setenv(name, value)
+    assert problems(HttpSettings) == (problem,)
+    environ.delenv("RUNNER_TOKENS")
+    assert problems(HttpSettings) == (problem, "RUNNER_TOKENS is not set")
 
 
 def test_settings_cannot_be_changed(environ: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,105 @@
+"""A project in a stand-in for Google Cloud, and the function that it says it has deployed."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from runner.auth import authorize
+from runner.errors import Unauthorized
+from tests.deploy.cloud import Cloud
+
+REPORT = {
+    "processed_count": 1,
+    "campaigns": [{"campaign_id": "77d2", "name": "Spring sale", "recipient_count": 20000}],
+    "errors": [],
+}
+
+
+class Deployed(ThreadingHTTPServer):
+    """Answers as the function does, to the tokens that the stand-in has deployed. `before` is called first."""
+
+    cloud: Cloud
+    before: Callable[[str], None]
+    status = 200
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.requests: list[tuple[str, str, int]] = []
+        self.before = lambda token: None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Deployed
+
+    def do_POST(self) -> None:
+        header = self.headers.get("Authorization", "")
+        token = header.removeprefix("Bearer ")
+        self.server.before(token)
+        try:
+            authorize(header, [SecretStr(each) for each in self.server.cloud.accepted_tokens()])
+            status = self.server.status
+        except Unauthorized:
+            status = 401
+        self.server.requests.append((self.path, token, status))
+        body = json.dumps(REPORT, separators=(",", ":")).encode() if status == 200 else b'{"detail":"refused"}'
+        self.send_response(status)
+        self.send_header("X-Run-Complete", "true")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def function() -> Iterator[Deployed]:
+    with serving() as server:
+        yield server
+
+
+@contextmanager
+def serving() -> Iterator[Deployed]:
+    with Deployed() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, function: Deployed) -> Cloud:
+    cloud = Cloud(tmp_path / "cloud", function.url)
+    function.cloud = cloud
+    return cloud
+
+
+@pytest.fixture(scope="session")
+def state_of_a_deployment(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What a first deployment leaves."""
+    with serving() as server:
+        cloud = Cloud(tmp_path_factory.mktemp("first") / "cloud", server.url)
+        server.cloud = cloud
+        result = cloud.deploy("--yes")
+        assert result.returncode == 0, result.stderr
+        return json.dumps(cloud.state)
+
+
+@pytest.fixture
+def deployed(cloud: Cloud, state_of_a_deployment: str) -> Cloud:
+    """The project after a first deployment."""
+    (cloud.directory / "state.json").write_text(state_of_a_deployment)
+    return cloud

@@ -1,0 +1,248 @@
+"""What docs/operations.md says is true: its triggers reach the function, its queries show what they should."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.function import Function
+from tests.deploy.cloud import DEPLOY, Cloud
+from tests.deploy.parser import parse_by_gcloud
+from tests.http.service import Service
+from tests.programs import miss, need
+from tests.stack.eventually import eventually
+from tests.timeshift import before_a_minute
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "operations.md").read_text()
+HEADER_FILE = "/etc/campaign-runner"
+PLACE = "https://RUNNER"
+
+
+def blocks(language: str, containing: str = "") -> list[str]:
+    """The code blocks of a language that hold a text; at least one."""
+    found = re.findall(rf"^ *```{language}\n(.*?)^ *```", TEXT, re.DOTALL | re.MULTILINE)
+    chosen = [block for block in found if containing in block]
+    assert chosen, f"no {language} block with {containing!r}"
+    return chosen
+
+
+def due_campaign(service: Service) -> str:
+    organization = service.add_organization()
+    service.add_contacts(organization, 3)
+    return service.add_campaign(organization)
+
+
+@pytest.fixture
+def header_file(service: Service, tmp_path: Path) -> Path:
+    """Made as the page says."""
+    file = tmp_path / "header"
+    [block] = blocks("sh", "install -m 600")
+    subprocess.run(
+        ["/bin/sh", "-eu", "-c", block.replace(HEADER_FILE, str(file))],
+        env={"PATH": os.environ["PATH"], "RUNNER_TOKEN": service.token},
+        check=True,
+    )
+    assert file.stat().st_mode & 0o777 == 0o600
+    return file
+
+
+class Cron:
+    """A real cron, for which a minute begins soon, with one crontab in a mount namespace of its own."""
+
+    def __init__(self, crontab: str, directory: Path) -> None:
+        if os.geteuid() != 0:
+            miss("a cron of one's own takes root")
+        cron, unshare = need("cron", of="cron"), need("unshare", of="util-linux")
+        self.mail = directory / "mail"
+        (directory / "crontab").write_text(crontab)
+        (directory / "sendmail").write_text(f"#!/bin/sh\ncat > {self.mail}.$$ && mv {self.mail}.$$ {self.mail}\n")
+        shutil.copy(cron, directory / "cron")
+        clock = " ".join(f"{name}={shlex.quote(value)}" for name, value in before_a_minute(2).items())
+        script = f"""
+            set -eu
+            for place in /var/spool/cron /etc/cron.d /run /usr/sbin; do mount -t tmpfs none $place; done
+            mount --bind /dev/null /etc/crontab
+            mkdir /var/spool/cron/crontabs
+            install -m 600 {directory}/crontab /var/spool/cron/crontabs/root
+            install -m 755 {directory}/sendmail /usr/sbin/sendmail
+            exec env {clock} {directory}/cron -f
+        """
+        self.process = subprocess.Popen([unshare, "--mount", "--propagation", "private", "/bin/sh", "-c", script])
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+@pytest.fixture
+def cron(service: Service, header_file: Path, tmp_path: Path) -> Iterator[Cron]:
+    """With the line of the page twice: once as it is, once with a token that is not accepted."""
+    [block] = blocks("crontab")
+    wrong = tmp_path / "wrong"
+    wrong.write_text(f"Authorization: Bearer {'x' * 40}\n")
+    here = block.replace(PLACE, service.url)
+    mailto, line = here.splitlines()
+    lines = [mailto, line.replace(HEADER_FILE, str(header_file)), line.replace(HEADER_FILE, str(wrong)), ""]
+    cron = Cron("\n".join(lines), tmp_path)
+    yield cron
+    cron.stop()
+
+
+def test_the_crontab_line_launches_what_is_due_and_mails_failures_alone(service: Service, cron: Cron) -> None:
+    campaign = due_campaign(service)
+    eventually(lambda: service.status(campaign) == "sending", 75)
+    eventually(cron.mail.exists, 75)
+    mail = cron.mail.read_text()
+    assert "To: ops@example.org" in mail
+    assert "401" in mail
+    assert "A valid bearer token is required." in mail
+    assert "processed_count" not in mail
+
+
+def test_the_systemd_units_are_valid_and_their_command_launches_what_is_due(
+    service: Service, header_file: Path, tmp_path: Path
+) -> None:
+    campaign = due_campaign(service)
+    units = {"service": blocks("ini", "[Service]")[0], "timer": blocks("ini", "[Timer]")[0]}
+    for kind, unit in units.items():
+        (tmp_path / f"campaign-runner.{kind}").write_text(unit.replace(HEADER_FILE, str(header_file)))
+    files = [str(tmp_path / f"campaign-runner.{kind}") for kind in units]
+    analyze = need("systemd-analyze", of="systemd")
+    verified = subprocess.run([analyze, "verify", "--man=no", *files], capture_output=True, text=True)
+    assert (verified.returncode, verified.stderr) == (0, "")
+
+    [command] = re.findall(r"^ExecStart=(.*)", units["service"], re.MULTILINE)
+    command = command.replace("%d/header", str(header_file)).replace(PLACE, service.url)
+    assert subprocess.run(shlex.split(command), capture_output=True).returncode == 0
+    assert service.status(campaign) == "sending"
+    header_file.write_text(f"Authorization: Bearer {'x' * 40}\n")
+    failed = subprocess.run(shlex.split(command), capture_output=True, text=True)
+    assert failed.returncode == 22
+    assert "401" in failed.stdout + failed.stderr
+
+
+def test_the_call_by_hand_shows_what_is_due(service: Service, header_file: Path) -> None:
+    campaign = due_campaign(service)
+    [block] = blocks("sh", '"$RUNNER_URL/?dry_run=true"')
+    answer = subprocess.run(
+        ["/bin/sh", "-eu", "-c", block.replace(HEADER_FILE, str(header_file))],
+        env={"PATH": os.environ["PATH"], "RUNNER_URL": service.url},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [outcome["campaign_id"] for outcome in json.loads(answer.stdout)["campaigns"]] == [campaign]
+    assert service.status(campaign) == "scheduled"
+
+
+def test_every_shell_block_parses() -> None:
+    for block in [*blocks("sh"), *re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)]:
+        subprocess.run(["bash", "-n"], input=block, text=True, check=True)
+
+
+def test_every_call_of_deploy_does_what_the_page_says(tmp_path: Path) -> None:
+    """Run as they stand, but for --dry-run."""
+    cloud = Cloud(tmp_path / "cloud", "")
+    (cloud.directory / "deploy.sh").symlink_to(DEPLOY)
+    (cloud.directory / ".env").write_text("\n".join(f"{name}={value}" for name, value in cloud.settings.items()))
+    text = TEXT + (ROOT / "README.md").read_text()
+    calls = set(re.findall(r"^ *((?:PROJECT_ID=.*)?\./deploy\.sh.*)$", text, re.MULTILINE))
+    inline = set(re.findall(r"`(\./deploy\.sh[^`]*)`", text))
+    assert len(calls) >= 3
+    assert {"./deploy.sh", "./deploy.sh start", "./deploy.sh rotate-token", "./deploy.sh --destroy"} <= inline
+    for call in calls | inline:
+        result = subprocess.run(
+            ["bash", "-c", f"{call} --dry-run"],
+            cwd=cloud.directory,
+            env={"PATH": str(cloud.programs), **cloud.settings},
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 0, result.stderr
+
+
+def test_gcloud_understands_every_command_of_the_page(tmp_path: Path) -> None:
+    lines = [line.strip() for line in "\n".join(blocks("sh")).splitlines()] + re.findall(r"`(gcloud [^`]*)`", TEXT)
+    commands = [shlex.split(line)[1:] for line in lines if line.startswith("gcloud ")]
+    assert len(commands) > 5
+    parse_by_gcloud(commands, tmp_path)
+
+
+class TestWhenNoCampaignStarts:
+    def shown(self, service: Service) -> dict[str, dict[str, Any]]:
+        [block] = blocks("sql", "next_attempt_at")
+        query = f"select to_jsonb(shown) from ({block.rstrip().rstrip(';')}) as shown"  # Python has no infinite time
+        return {row["name"]: row for (row,) in service.database.execute(query.encode()).fetchall()}
+
+    def test_each_reason_shows_as_the_table_says(self, service: Service, environment: dict[str, str]) -> None:
+        organization, strange = service.add_organization(), service.add_organization(is_member=False)
+        service.add_campaign(organization, name="no time")
+        service.execute("update campaigns set scheduled_at = null")
+        service.add_campaign(organization, name="too late")
+        service.execute("update campaigns set scheduled_at = now() - interval '1 day' where name = 'too late'")
+        service.add_campaign(organization, name="tomorrow")
+        service.execute("update campaigns set scheduled_at = now() + interval '1 day' where name = 'tomorrow'")
+        service.add_campaign(organization, name="draft", status="draft")
+        failing = service.add_campaign(strange, name="failing")
+        with Function({**environment, "MAX_LATENESS_MINUTES": "60"}) as strict:
+            Service(strict.url, service.token, service.project, service.database, service.system_user_id).run()
+
+        shown = self.shown(service)
+        assert list(shown) == ["no time", "too late", "failing", "tomorrow"]
+        assert (shown["no time"]["scheduled_at"], shown["no time"]["is_due"]) == (None, None)
+        assert shown["tomorrow"]["is_due"] is False
+        assert "held" in shown["too late"]["last_error"]
+        assert "may not act for this organization" in shown["failing"]["last_error"]
+        assert shown["failing"]["next_attempt_at"] not in (None, "infinity")
+
+        # Ten attempts take hours: the ledger is told that there were nine.
+        service.execute(
+            "update campaign_runner.launches set attempts = 9, next_attempt_at = now() where campaign_id = %s", failing
+        )
+        service.run()
+        attention = self.shown(service)["failing"]
+        assert (attention["attempts"], attention["next_attempt_at"]) == (10, "infinity")
+
+    def test_the_last_tick_is_shown(self, service: Service) -> None:
+        service.run()
+        [block] = blocks("sql", "last_tick")
+        [(_, ago)] = service.database.execute(block.encode()).fetchall()
+        assert 0 <= ago.total_seconds() < 60
+
+    def test_what_the_log_is_said_to_hold_is_there(self, service: Service, function: Function) -> None:
+        service.post(headers={"Authorization": f"Bearer {'x' * 40}"})
+        assert "Answered with 401" in function.log.read_text()
+        assert "Answered with 401" in TEXT
+
+
+class TestDeployment:
+    """deploy.sh in front of the running function: it launches nothing, whatever is answered."""
+
+    @pytest.mark.parametrize(("answers", "code"), [("n\n", 3), ("y\n", 0)])
+    def test_it_lists_what_is_due_and_leaves_it_alone(
+        self, service: Service, tmp_path: Path, answers: str, code: int
+    ) -> None:
+        campaign = due_campaign(service)
+        before = service.snapshot()
+        cloud = Cloud(tmp_path / "cloud", service.url)
+        result = cloud.deploy(answers=answers, RUNNER_TOKENS=service.token)
+        assert result.returncode == code, result.stderr
+        assert campaign in result.stderr
+        assert service.snapshot() == before
+        assert service.token not in result.stdout + result.stderr
+        assert (cloud.state["job"] is None) == (code == 3)
+
+
+def test_every_file_that_the_page_names_exists() -> None:
+    for name in re.findall(r"`((?:supabase|runner|docs)/[\w./-]+)`", TEXT):
+        assert (ROOT / name).exists(), name
