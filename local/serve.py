@@ -148,9 +148,7 @@ def _follow(function: Function, sources: _Sources | None) -> None:
             click.echo(log.read(), nl=False)
             if sources is not None and sources.changed():
                 click.echo("The source has changed: starting the function anew.")
-                with suppress(
-                    ProcessLookupError
-                ):  # one that cannot start with what it is given is starting anew anyway
+                with suppress(ProcessLookupError):  # one that could not start is starting anew anyway
                     function.terminate()
             time.sleep(0.1)
         click.echo(log.read(), nl=False)
