@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv/bin/python
 READY := .venv/ready
 
-.PHONY: help run serve develop test soak mutants check format clean FORCE
+.PHONY: help run serve develop test bench soak mutants check format clean FORCE
 .DELETE_ON_ERROR:
 
 help: ## This list
@@ -23,6 +23,9 @@ develop: $(READY) ## The same, taking up each change of the source; on the proje
 
 test: $(READY) ## All tests (ARGS="tests/unit -x" for some)
 	@$(VENV) -m pytest $(ARGS)
+
+bench: $(READY) ## How fast it is, against the raw statements (half an hour; ARGS="--help" for less)
+	@$(VENV) -m tests.benchmarks $(ARGS)
 
 soak: $(READY) ## Faults for half an hour, and a table of what became of them (ARGS="--times 3" for less)
 	@$(VENV) -m tests.faults.soak $(ARGS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -70,7 +70,7 @@ class Curve:
     name: str
     across: str
     up: str
-    points: list[tuple[float, float]]
+    points: Sequence[tuple[float, float]]
     aside: str = ""
 
     def as_json(self) -> dict[str, Any]:

@@ -1,0 +1,76 @@
+"""What the planner makes of the statements of the hot path, over a million contacts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tests.benchmarks.bed import Bed
+
+MILLION = 1_000_000
+STEP_ROWS = 80_000
+SETTINGS = ("enable_nestloop = off", "enable_seqscan = off", "jit = off", "work_mem = '64MB'")
+BLANKS = r"E' \t\n\v\f\r'"
+
+
+def plans() -> Iterator[tuple[str, str]]:
+    """The name of each statement, and what `explain (analyze, buffers)` says of it, in the middle of an audience."""
+    with Bed() as bed:
+        organization = bed.organization(MILLION)
+        campaign = bed.campaign(organization)
+        bed.settle("contacts", "campaigns", "campaign_recipients")
+        [(lo,), (hi,)] = bed.execute(
+            "select id from (select id, row_number() over (order by id) as n from public.contacts) c"
+            " where n in (%s, %s) order by n",
+            *(MILLION // 2, MILLION // 2 + STEP_ROWS),
+        )
+        [(fingerprint,)] = bed.execute("select campaign_runner.fingerprint(%s)", campaign)
+        for setting in SETTINGS:
+            bed.execute(f"set {setting}")
+        arguments = {
+            "p_campaign_id": f"'{campaign}'::uuid",
+            "p_organization_id": f"'{organization}'::uuid",
+            "p_fingerprint": f"'{fingerprint}'::text",
+            "p_from": f"'{lo}'::uuid",
+            "p_to": f"'{hi}'::uuid",
+        }
+        by_the_defaults = {
+            "v_organization_id": f"'{organization}'::uuid",
+            "v_blanks": BLANKS,
+            "v_rules.exclude_inactive": "null::boolean",
+            "v_rules.exclude_unsubscribed": "null::boolean",
+            "v_rules.exclude_bounced": "true",
+            "v_rules.include_emails": "null::text[]",
+            "v_include_tag_ids": "'{}'::uuid[]",
+            "v_exclude_tag_ids": "'{}'::uuid[]",
+            "v_exclude_countries": "'{de}'::text[]",
+            "v_has_excluded_countries": "true",
+            "v_is_restricted": "false",
+        }
+        audience = _statement(bed, "audience", r"return query(.*);\s*end;", {**arguments, **by_the_defaults})
+        changes = _statement(bed, "changes", r"return query(.*);\s*end;", arguments)
+        cover = _statement(bed, "cover", r"(with current .*?)into is_current", arguments)
+        yield "audience: the verdict on 80,000 contacts", _explain(bed, audience)
+        yield "changes: the same against the recipients that are there", _explain(bed, changes)
+        yield "cover, generating: 80,000 recipients inserted", _explain(bed, cover)
+        yield "cover, reconciling: the same range once more", _explain(bed, cover)
+
+
+def _statement(bed: Bed, function: str, pattern: str, values: Mapping[str, str]) -> str:
+    """A statement of a function's body, with values in the place of its variables."""
+    [(body,)] = bed.execute(
+        "select prosrc from pg_proc where pronamespace = 'campaign_runner'::regnamespace and proname = %s", function
+    )
+    found = re.search(pattern, body, re.DOTALL)
+    if not found:
+        raise RuntimeError(f"{function} has no such statement any more")
+    statement = str(found[1])
+    for name in sorted(values, key=len, reverse=True):
+        statement = re.sub(rf"(?<![\w.]){re.escape(name)}\b", lambda _, name=name: values[name], statement)  # type: ignore[misc]
+    return statement
+
+
+def _explain(bed: Bed, statement: str) -> str:
+    explained: list[Any] = bed.owner.execute(f"explain (analyze, buffers, costs off) {statement}".encode()).fetchall()
+    return "\n".join(line for (line,) in explained)
