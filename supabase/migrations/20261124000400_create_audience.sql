@@ -89,8 +89,9 @@ set row_security = off
 set enable_nestloop = off
 set enable_seqscan = off
 set jit = off
--- The plan that this leaves is the same for every range: to plan it anew took longer than a campaign of 100 contacts.
-set plan_cache_mode = force_generic_plan
+-- Planned anew for each range. The planner thinks a plan for any range cheaper, and after five calls took one that walks
+-- the contacts of all organizations: 100 contacts beside 20,000 of others took 2.5 ms instead of 0.8, planning included.
+set plan_cache_mode = force_custom_plan
 -- A step's rows, which would go through temporary files.
 set work_mem = '64MB'
 as $$

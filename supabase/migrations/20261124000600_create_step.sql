@@ -190,7 +190,6 @@ volatile
 set search_path = ''
 set row_security = off
 set jit = off
-set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_smallest_step constant integer := 500;

@@ -196,10 +196,18 @@ MUTANTS = (
     ),
     Mutant(
         "P8",
+        "a range of contacts is read by a plan that was made for any range",
+        AUDIENCE,
+        "set plan_cache_mode = force_custom_plan",
+        "set plan_cache_mode = auto",
+        ["tests/database/test_plans.py"],
+    ),
+    Mutant(
+        "P8",
         "a run goes on beyond its budget",
         "runner/budget.py",
         "return self._clock.now() + seconds < self.steps_end",
-        "return True",
+        "return self._clock.now() < self.steps_end + 60",
         ["tests/unit/test_run.py"],
     ),
     Mutant(
