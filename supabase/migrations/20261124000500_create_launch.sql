@@ -259,6 +259,8 @@ language plpgsql
 volatile
 set search_path = ''
 set row_security = off
+-- A plan that was made while the table was small is kept, and would read all recipients of all campaigns for each range.
+set enable_seqscan = off
 as $$
 #variable_conflict use_column
 begin

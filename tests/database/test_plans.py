@@ -123,7 +123,7 @@ def test_no_step_of_a_launch_reads_a_large_table_from_end_to_end(
     campaign = factory.campaign(organization, rules=rules)
     database.execute("vacuum analyze")
     with psycopg.connect(database_url, autocommit=True) as session:
-        run = Automation(session, system_user, max_rows=CONTACTS // 4)
+        run = Automation(session, system_user, max_rows=CONTACTS // 20)
         answer, read_through = {"work_left": True}, set()
         while answer["work_left"]:
             with session.transaction():
