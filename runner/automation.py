@@ -52,7 +52,7 @@ def automate(
     settings: Settings, parameters: Parameters, *, run_id: UUID | None = None, stop: Stop | None = None
 ) -> RunReport:
     """As `run_campaign_automation`, with a run id of the caller's and a way to end the run early."""
-    from runner import database  # not above: supabase takes longer to import than all the rest
+    from runner import database  # not above: it takes longer to import than all the rest
     from runner.preview import Preview
     from runner.run import Run
 
