@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from tests.benchmarks import growth, launches, ticks
+from tests.benchmarks.anatomy import anatomy
 from tests.benchmarks.plans import plans
 from tests.benchmarks.ratio import Curve, Ratio
 
@@ -49,7 +50,7 @@ def main(names: Sequence[str], rounds: int, write: bool) -> None:
     if write:
         from tests.benchmarks import report  # draws, with a large library
 
-        report.write(ratios, curves, dict(plans()))
+        report.write(ratios, curves, dict(plans()), anatomy(rounds))
     sys.exit(0 if all(ratio.is_reached for ratio in ratios) else 1)
 
 

@@ -242,10 +242,12 @@ def client_side(rounds: int) -> Iterator[Ratio]:
             yield Ratio(name, "pages of 1,000 read, batches of 500 inserted, over REST", reach, aim, ours, theirs, True)
 
 
-def insert_raw(bed: Bed, organization: UUID, *, order: str = "") -> float:
-    """The one statement, into a table of its own. Returns the seconds."""
+def insert_raw(bed: Bed, organization: UUID, *, order: str = "", alter: str = "") -> float:
+    """The one statement, into a table of its own, which may be altered first. Returns the seconds."""
     bed.clear()
     bed.raw_table()
+    if alter:
+        bed.execute(alter)
     campaign = bed.campaign(organization, is_due=False)
     statement = f"""
         insert into public.raw_recipients (campaign_id, contact_id, organization_id, status)

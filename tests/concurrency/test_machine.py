@@ -92,7 +92,9 @@ class Machine(RuleBasedStateMachine):
         self.excused: set[UUID] = set()  # may fail: the system user was no member, or rows were changed by hand
         for worker in workers:
             worker.rollback()
-        database.execute("truncate organizations, campaign_runner.runs, campaign_runner.launches cascade")
+        database.execute(
+            "truncate organizations, campaign_runner.runs, campaign_runner.launches, campaign_runner.run_errors cascade"
+        )
         for organization in ORGANIZATIONS:
             self._edit("insert into organizations (id, name) values (%s, 'Organization')", organization)
             self._edit(

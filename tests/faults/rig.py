@@ -68,6 +68,7 @@ class Rig:
         self.answers.clear()
         with self.connect() as database:
             database.execute("truncate organizations, campaign_runner.runs, campaign_runner.launches cascade")
+            database.execute("truncate campaign_runner.run_errors")
             factory = Factory(database)
             long, short = (factory.organization(self.system_user) for _ in range(2))
             contacts = factory.contacts(long, CONTACTS)

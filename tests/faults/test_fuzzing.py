@@ -199,7 +199,7 @@ class Aftermath:
 def aftermath(rig: Rig) -> Iterator[Aftermath]:
     rig.set_scene()
     with rig.connect() as database, Function(rig.environment()) as function:
-        database.execute("truncate campaign_runner.runs, campaign_runner.launches cascade")
+        database.execute("truncate campaign_runner.runs, campaign_runner.run_errors, campaign_runner.launches cascade")
         database.execute("delete from campaigns where status = 'scheduled'")
         factory = Factory(database)
         factory.contacts(factory.organization(rig.system_user), 3)

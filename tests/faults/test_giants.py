@@ -43,7 +43,7 @@ def database(rig: Rig, giant: UUID) -> Iterator[psycopg.Connection[Any]]:
     with rig.connect() as database:
         yield database
         database.execute("delete from campaigns")
-        database.execute("truncate campaign_runner.runs, campaign_runner.launches cascade")
+        database.execute("truncate campaign_runner.runs, campaign_runner.run_errors, campaign_runner.launches cascade")
 
 
 @pytest.mark.parametrize("workers", [1, 4])

@@ -124,4 +124,6 @@ class Service:
 
     def empty(self) -> None:
         """Take away everything but the profile of the system user."""
-        self.execute("truncate organizations, campaign_runner.runs, campaign_runner.launches cascade")
+        self.execute(
+            "truncate organizations, campaign_runner.runs, campaign_runner.launches, campaign_runner.run_errors cascade"
+        )
