@@ -13,7 +13,7 @@ import psycopg
 from tests.benchmarks.bed import Bed
 from tests.benchmarks.ratio import timed
 
-PAUSE_SECONDS = 0.01
+PAUSE_SECONDS = 0.5  # a person; a hundred edits of one row a second leave versions that every foreign key check walks
 
 
 class Editor:

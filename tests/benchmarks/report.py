@@ -26,10 +26,9 @@ PARTS = {
 
 
 def write(
-    ratios: Sequence[Ratio], curves: Sequence[Curve], plans: Mapping[str, str], parts: Mapping[str, float] | None = None
+    ratios: Sequence[Ratio], curves: Sequence[Curve], plans: Mapping[str, str], parts: Mapping[str, float]
 ) -> None:
     """Write docs/benchmarks.json, the plans, the pictures, and the measured part of docs/benchmarks.md."""
-    parts = parts or {}
     machine = {"cores": os.cpu_count(), "processor": platform.machine(), "postgres": 18}
     found: dict[str, Any] = {"machine": machine}
     found["ratios"] = [ratio.as_json() for ratio in ratios]
@@ -46,7 +45,10 @@ def write(
 
 
 def _tables(ratios: Sequence[Ratio], curves: Sequence[Curve], parts: Mapping[str, float]) -> str:
+    rounds, cores = len(ratios[0].ours), os.cpu_count()
     lines = [
+        f"Medians of {rounds} pairs, on {cores} cores.",
+        "",
         "| what | against | ratio (spread) | goal, then | reached | ours | theirs |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
