@@ -55,7 +55,7 @@ class Bed:
 
     def execute(self, statement: str, *values: Any) -> list[Any]:
         """As the owner. Returns the rows, if there are any."""
-        cursor = self.owner.execute(statement.encode(), values)
+        cursor = self.owner.execute(statement.encode(), values or None)
         return cursor.fetchall() if cursor.description else []
 
     def settle(self, *tables: str) -> None:

@@ -16,7 +16,7 @@ from supabase import Client, ClientOptions, create_client
 from local.loopback import free_port, is_free
 from tests.benchmarks.bed import Bed
 from tests.benchmarks.editor import Editor
-from tests.benchmarks.ratio import Ratio, timed
+from tests.benchmarks.ratio import Ratio, ratio, timed
 
 MILLION = 1_000_000
 QUALIFIES = "c.is_active and c.is_subscribed and c.deleted_at is null"
@@ -91,7 +91,7 @@ def large_audience(rounds: int) -> Iterator[Ratio]:
             with Editor(bed, [campaign]) as editor:
                 bed.launch(function, [campaign], MILLION)
             wait = editor.longest_wait
-        yield Ratio(
+        yield ratio(
             "one audience of 1,000,000",
             "one raw unordered insert … select",
             1.0,
@@ -128,7 +128,7 @@ def rich_audience(rounds: int) -> Iterator[Ratio]:
                 bed.settle("campaign_recipients")
                 ours.append(timed(bed.launch, function, [campaign], count))
                 counts.append(count)
-        yield Ratio(
+        yield ratio(
             "5 tags in, 2 out, 3 countries, bounced, of 1,000,000",
             "one raw insert … select with the rules by hand",
             1.2,
@@ -176,7 +176,7 @@ def many_campaigns(rounds: int) -> Iterator[Ratio]:
             campaigns = schedule(is_due=True)
             with Editor(bed, campaigns) as editor:
                 bed.launch(function, campaigns, CAMPAIGNS * EACH)
-        yield Ratio(
+        yield ratio(
             "1,000 due campaigns of 100, in 100 organizations",
             "one raw statement for all rows and statuses",
             2.0,
@@ -204,7 +204,7 @@ def existing_table(rounds: int) -> Iterator[Ratio]:
                 bed.clear()
                 campaign = bed.campaign(organization)
                 ours.append(timed(bed.launch, function, [campaign], contacts))
-        yield Ratio(
+        yield ratio(
             "one audience of 300,000 in a richer table",
             "one raw unordered insert … select into it",
             1.0,
@@ -239,7 +239,9 @@ def client_side(rounds: int) -> Iterator[Ratio]:
                     bed.clear()
                     campaign = bed.campaign(organization)
                     ours.append(timed(bed.launch, function, [campaign], contacts))
-            yield Ratio(name, "pages of 1,000 read, batches of 500 inserted, over REST", reach, aim, ours, theirs, True)
+            yield ratio(
+                name, "pages of 1,000 read, batches of 500 inserted, over REST", reach, aim, ours, theirs, faster=True
+            )
 
 
 def insert_raw(bed: Bed, organization: UUID, *, order: str = "", alter: str = "") -> float:

@@ -18,49 +18,77 @@ def timed(work: Callable[..., Any], *arguments: Any) -> float:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Pairs of measurements, one of each round: `ours[i]` and `theirs[i]` were taken one after the other."""
+    """The median of ratios, with the lowest and the highest, and the medians of both sides. See `ratio`."""
 
     name: str
     against: str
     reach: float  # the goal: ours may be so many times theirs; with `faster`, theirs must be so many times ours
     aim: float  # the goal after that
-    ours: list[float]
-    theirs: list[float]
-    faster: bool = False
-    unit: str = "s"
+    faster: bool
+    unit: str
+    rounds: int
+    median: float
+    low: float
+    high: float
+    ours: float
+    theirs: float
     aside: str = ""  # measured in the same rounds, and shown beside it
     facts: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def values(self) -> list[float]:
-        """The ratio of each round."""
-        pairs = zip(self.ours, self.theirs, strict=True)
-        return [theirs / ours if self.faster else ours / theirs for ours, theirs in pairs]
-
-    @property
-    def median(self) -> float:
-        """The middle one."""
-        return statistics.median(self.values)
-
-    @property
-    def cost(self) -> float:
-        """Ours as a multiple of theirs, however the goal is put."""
-        return 1 / self.median if self.faster else self.median
 
     @property
     def is_reached(self) -> bool:
         """Whether the goal is."""
         return self.median >= self.reach if self.faster else self.median <= self.reach
 
+    def as_cost(self, value: float) -> float:
+        """A value of the ratio, or its goal, as ours in multiples of theirs."""
+        return 1 / value if self.faster else value
+
     def line(self) -> str:
         """For a terminal."""
-        spread = f"{min(self.values):.2f} to {max(self.values):.2f}"
-        seconds = f"{statistics.median(self.ours):.4g} {self.unit} against {statistics.median(self.theirs):.4g}"
-        return f"{self.name}: {self.median:.2f} ({spread}; goal {self.reach}, then {self.aim}) {seconds} {self.aside}"
+        spread = f"{self.low:.2f} to {self.high:.2f}"
+        sides = f"{self.ours:.4g} {self.unit} against {self.theirs:.4g}"
+        facts = "".join(f"; {name} {value:.2f}" for name, value in self.facts.items())
+        goal = f"goal {self.reach:g}, then {self.aim:g}"
+        return f"{self.name}: {self.median:.2f} ({spread}; {goal}) {sides} {self.aside}{facts}"
 
     def as_json(self) -> dict[str, Any]:
-        """With all measurements."""
-        return asdict(self) | {"median": round(self.median, 4), "is_reached": self.is_reached}
+        """By the names of the fields."""
+        return asdict(self)
+
+
+def ratio(
+    name: str,
+    against: str,
+    reach: float,
+    aim: float,
+    ours: Sequence[float],
+    theirs: Sequence[float],
+    *,
+    faster: bool = False,
+    unit: str = "s",
+    aside: str = "",
+    facts: dict[str, float] | None = None,
+) -> Ratio:
+    """Of pairs of measurements, one of each round: `ours[i]` and `theirs[i]` were taken one after the other."""
+    pairs = zip(ours, theirs, strict=True)
+    values = [b / a if faster else a / b for a, b in pairs]
+    return Ratio(
+        name=name,
+        against=against,
+        reach=reach,
+        aim=aim,
+        faster=faster,
+        unit=unit,
+        rounds=len(values),
+        median=round(statistics.median(values), 3),
+        low=round(min(values), 3),
+        high=round(max(values), 3),
+        ours=round(statistics.median(ours), 4),
+        theirs=round(statistics.median(theirs), 4),
+        aside=aside,
+        facts={name: round(value, 3) for name, value in (facts or {}).items()},
+    )
 
 
 @dataclass(frozen=True)
@@ -74,5 +102,5 @@ class Curve:
     aside: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """With all points."""
+        """By the names of the fields."""
         return asdict(self)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ def write(
 
 
 def _tables(ratios: Sequence[Ratio], curves: Sequence[Curve], parts: Mapping[str, float]) -> str:
-    rounds, cores = len(ratios[0].ours), os.cpu_count()
+    rounds, cores = ratios[0].rounds, os.cpu_count()
     lines = [
         f"Medians of {rounds} pairs, on {cores} cores.",
         "",
@@ -54,8 +53,8 @@ def _tables(ratios: Sequence[Ratio], curves: Sequence[Curve], parts: Mapping[str
     ]
     for r in ratios:
         times = " times faster" if r.faster else ""
-        ratio = f"{r.median:.2f}{times} ({min(r.values):.2f} to {max(r.values):.2f})"
-        ours, theirs = (f"{statistics.median(side):.3g} {r.unit}" for side in (r.ours, r.theirs))
+        ratio = f"{r.median:.2f}{times} ({r.low:.2f} to {r.high:.2f})"
+        ours, theirs = (f"{side:.3g} {r.unit}" for side in (r.ours, r.theirs))
         reached = "yes" if r.is_reached else "**no**"
         lines.append(f"| {r.name} | {r.against} | {ratio} | {r.reach:g}, {r.aim:g} | {reached} | {ours} | {theirs} |")
     lines += ["", *(f"- {r.name}: {r.aside}." for r in ratios if r.aside)]
@@ -77,12 +76,11 @@ def _tables(ratios: Sequence[Ratio], curves: Sequence[Curve], parts: Mapping[str
 def _draw_ratios(ratios: Sequence[Ratio]) -> None:
     figure, axes = _figure(8.5, 0.42 * len(ratios) + 1)
     for row, ratio in enumerate(reversed(ratios)):
-        costs = [1 / value if ratio.faster else value for value in ratio.values]
-        goal = 1 / ratio.reach if ratio.faster else ratio.reach
-        axes.barh(row, ratio.cost, height=0.6, color=GOOD if ratio.is_reached else BAD)
+        cost, goal, *costs = map(ratio.as_cost, (ratio.median, ratio.reach, ratio.low, ratio.high))
+        axes.barh(row, cost, height=0.6, color=GOOD if ratio.is_reached else BAD)
         axes.hlines(row, min(costs), max(costs), color="black", linewidth=1)
         axes.vlines(goal, row - 0.38, row + 0.38, color="black", linewidth=2)
-        axes.text(max(*costs, goal) + 0.03, row, f"{ratio.cost:.2f}", va="center", fontsize=8)
+        axes.text(max(*costs, goal) + 0.03, row, f"{cost:.2f}", va="center", fontsize=8)
     axes.axvline(1, color=GREY, linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(ratios)), [ratio.name for ratio in reversed(ratios)], fontsize=8)
     axes.set_xlabel("cost, as a multiple of what it is measured against; the thick mark is the goal", fontsize=8)

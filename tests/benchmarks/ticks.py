@@ -26,7 +26,7 @@ from runner.run import Run
 from runner.settings import Settings
 from runner.stop import Stop
 from tests.benchmarks.bed import Bed
-from tests.benchmarks.ratio import Ratio, timed
+from tests.benchmarks.ratio import Ratio, ratio, timed
 
 MILLION = 1_000_000
 STORED_RECIPIENTS = 10 * MILLION
@@ -44,7 +44,7 @@ def idle_among_many(rounds: int) -> Iterator[Ratio]:
         _store(few, campaigns=1_000, recipients=10_000)
         _store(many, campaigns=MILLION, recipients=STORED_RECIPIENTS)
         samples = _alternate(rounds, _tick(many), _tick(few))
-        yield Ratio(
+        yield ratio(
             "an idle tick, 1,000,000 campaigns and 10,000,000 recipients stored",
             "the same with 1,000 campaigns",
             1.1,
@@ -64,7 +64,7 @@ def idle_and_trivial(rounds: int) -> Iterator[Ratio]:
         options = ClientOptions(httpx_client=httpx.Client(), auto_refresh_token=False, persist_session=False)
         client = create_client(bed.stack.project.url, bed.stack.project.secret_key, options)
         samples = _alternate(rounds, _tick(bed), lambda: client.rpc("trivial", {}).execute())
-        yield Ratio("an idle tick", "one trivial RPC through supabase-py", 1.5, 1.2, *samples, unit="ms")
+        yield ratio("an idle tick", "one trivial RPC through supabase-py", 1.5, 1.2, *samples, unit="ms")
 
 
 def dry_run(rounds: int) -> Iterator[Ratio]:
@@ -84,7 +84,7 @@ def dry_run(rounds: int) -> Iterator[Ratio]:
                 theirs.append(timed(bed.execute, query, campaign))
                 simple.append(timed(bed.execute, by_hand, organization))
                 ours.append(timed(bed.post, function, "?dry_run=true"))
-        yield Ratio(
+        yield ratio(
             "a dry run of 1,000,000 contacts",
             "select count(*) with the same predicate",
             2.0,
@@ -117,7 +117,7 @@ def cold_start(rounds: int) -> Iterator[Ratio]:
             for measured, sample in zip((ours, with_supabase, bare), samples, strict=True):
                 measured.append(sample)
     bare_median = sorted(bare[1:])[rounds // 2]
-    yield Ratio(
+    yield ratio(
         "a cold start: process start to first answer",
         "a functions-framework hello that imports supabase",
         1.2,
@@ -141,7 +141,7 @@ def memory(rounds: int) -> Iterator[Ratio]:
                 with bed.function() as function:
                     bed.launch(function, [campaign], contacts)
                     peaks[contacts].append(function.peak_memory() / 1024)
-        yield Ratio(
+        yield ratio(
             "peak memory of the function, audience of 1,000,000",
             "the same with 100",
             1.05,
