@@ -12,7 +12,7 @@ from tests.faults.rig import Rig
 
 CALLS = (1, 2, 5)  # of the steps; the scene takes at least five
 SHARE_OF_FAULTS = 0.4
-STORMS = 5
+STORMS = 3
 
 
 @pytest.mark.parametrize("call", [*CALLS, "report"])
