@@ -31,7 +31,7 @@ Connection = psycopg.Connection[Any]
 Row = dict[str, Any]
 Range = tuple[UUID, UUID | None]  # from, and up to but without; None: to the end
 
-EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "60"))
 ORGANIZATIONS = (UUID(int=1), UUID(int=2))
 LAST = UUID(int=2**128 - 1)
 
