@@ -17,10 +17,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import IO, Any
 
 STOP_SECONDS = 10.0
+HEALTHY_SECONDS = 1.0
 PR_SET_PDEATHSIG = 1
 
 
@@ -74,12 +76,15 @@ class Supervisor:
                 return code
         pause = 0.0
         while True:
+            started = time.monotonic()
             code = self._run(self.order["command"], log)
+            if time.monotonic() - started > HEALTHY_SECONDS:
+                pause = 0.0
             if self.stopping.is_set() or not (self.ready and self.order["restart"]):
                 return code
             reason = signal.strsignal(-code) if code < 0 else f"exit code {code}"
             log.write(f"supervisor: the server ended ({reason}), starting it again\n".encode())
-            # At once the first time, then slower, lest one that cannot start keeps the machine busy.
+            # At once, and slower when it dies young again and again: one that cannot start would keep the machine busy.
             self.stopping.wait(pause)
             pause = min(2 * pause + 0.05, 1.0)
 
