@@ -92,13 +92,12 @@ grant execute on function campaign_runner.open_run(uuid, uuid) to service_role;
 create or replace function campaign_runner.record_failure(
     p_run_id uuid,
     p_campaign_id uuid,
-    p_system_user_id uuid,
     p_code text,
     p_message text,
     p_detail text,
     p_now timestamptz
 )
-returns void
+returns boolean
 language plpgsql
 volatile
 set search_path = ''
@@ -109,6 +108,15 @@ declare
     v_launch campaign_runner.launches;
 begin
     v_launch := campaign_runner.claim(p_campaign_id);
+
+    -- Another step may be at work on the launch. To wait for it would end in 55P03, here where nothing catches it, and
+    -- undo what this step did for other campaigns.
+    perform from campaign_runner.launches l
+    where l.id = v_launch.id and l.closed_at is null
+    for update skip locked;
+    if not found then
+        return false;
+    end if;
 
     update campaign_runner.launches l
     set
@@ -122,22 +130,23 @@ begin
         failed_version = campaign_runner.version(p_campaign_id),
         last_error = p_message,
         last_error_detail = p_detail
-    where l.id = v_launch.id and l.closed_at is null;
+    where l.id = v_launch.id;
 
     insert into campaign_runner.run_errors (run_id, campaign_id, error)
     values (p_run_id, p_campaign_id, p_message)
     on conflict (run_id, campaign_id) do update set error = excluded.error, occurred_at = now();
+    return true;
 exception
     when sqlstate 'CR001' then
-        -- Somebody else is at work on the campaign, or it is gone: then it has not failed.
-        null;
+        return false;
 end;
 $$;
-comment on function campaign_runner.record_failure(uuid, uuid, uuid, text, text, text, timestamptz) is
-    'Enters a failure of the campaign''s own into its launch, which then backs off, and into the errors of the run.';
-revoke execute on function campaign_runner.record_failure(uuid, uuid, uuid, text, text, text, timestamptz)
+comment on function campaign_runner.record_failure(uuid, uuid, text, text, text, timestamptz) is
+    'Enters a failure of the campaign''s own into its launch, which then backs off, and into the errors of the run. False: '
+    'somebody else is at work on the campaign, or it is gone, and then it has not failed.';
+revoke execute on function campaign_runner.record_failure(uuid, uuid, text, text, text, timestamptz)
     from public, anon, authenticated;
-grant execute on function campaign_runner.record_failure(uuid, uuid, uuid, text, text, text, timestamptz) to service_role;
+grant execute on function campaign_runner.record_failure(uuid, uuid, text, text, text, timestamptz) to service_role;
 
 
 create or replace function campaign_runner.explain_failure(
@@ -208,6 +217,7 @@ declare
     v_busy integer := 0;
     v_is_more_left boolean := false;
     v_timed_out boolean := false;
+    v_is_recorded boolean;
     v_is_first boolean;
     v_code text;
     v_message text;
@@ -327,11 +337,12 @@ begin
                 v_timed_out := true;
                 v_is_more_left := true;
                 if p_max_rows <= v_smallest_step and v_contacts = 0 then
-                    v_failed := v_failed + 1;
-                    perform campaign_runner.record_failure(
-                        p_run_id, v_campaign_id, p_system_user_id, '57014',
-                        campaign_runner.explain_failure('57014', '', '', '', ''), v_message, v_now
+                    v_is_recorded := campaign_runner.record_failure(
+                        p_run_id, v_campaign_id, '57014', campaign_runner.explain_failure('57014', '', '', '', ''),
+                        v_message, v_now
                     );
+                    v_failed := v_failed + v_is_recorded::integer;
+                    v_busy := v_busy + (not v_is_recorded)::integer;
                 end if;
                 exit;
             when others then
@@ -346,12 +357,13 @@ begin
                     raise exception 'the service role lacks %: apply the migrations', campaign_runner.missing_privilege()
                         using errcode = 'CR500';
                 end if;
-                v_failed := v_failed + 1;
-                perform campaign_runner.record_failure(
-                    p_run_id, v_campaign_id, p_system_user_id, v_code,
+                v_is_recorded := campaign_runner.record_failure(
+                    p_run_id, v_campaign_id, v_code,
                     campaign_runner.explain_failure(v_code, v_message, v_table, v_column, v_constraint),
                     concat_ws(E'\n', v_message, nullif(v_detail, '')), v_now
                 );
+                v_failed := v_failed + v_is_recorded::integer;
+                v_busy := v_busy + (not v_is_recorded)::integer;
         end;
     end loop;
 

@@ -103,6 +103,31 @@ def test_step_step__two_steps_of_a_run_launch_side_by_side(
     assert run.report()["processed_count"] == 2
 
 
+def test_step_failure__a_failure_that_cannot_be_recorded_undoes_no_other_launch(
+    run: Run, rival: Run, campaign: str, organization: str, database: Connection
+) -> None:
+    """The failure belongs to a launch that another step holds to its end."""
+    run.step(max_rows=50)
+    run.step(max_rows=50, commit=False)  # sends the launch to reconciling
+    database.execute("delete from organization_members where organization_id = %s", (organization,))
+    other = str(uuid4())
+    database.execute("insert into organizations (id, name) values (%s, 'Other')", (other,))
+    database.execute(
+        "insert into organization_members (organization_id, user_id) select %s, id from profiles", (other,)
+    )
+    database.execute(
+        "insert into campaigns (organization_id, name, status, scheduled_at)"
+        " values (%s, 'Fresh', 'scheduled', now() - interval '1 minute')",
+        (other,),
+    )
+
+    answer = rival.step()
+    assert (answer["launched"], answer["failed"], answer["busy"]) == (1, 0, 1)
+    run.commit()
+    assert rival.step()["failed"] == 1
+    assert [error["campaign_id"] for error in rival.report()["errors"]] == [campaign]
+
+
 def test_slice_slice__two_runs_work_on_different_slices_of_one_audience(
     run: Run, rival: Run, campaign: str, database: Connection
 ) -> None:

@@ -148,6 +148,14 @@ MUTANTS = (
     ),
     Mutant(
         "P6",
+        "a failure waits for the step that holds its launch",
+        STEP,
+        "where l.id = v_launch.id and l.closed_at is null\n    for update skip locked;",
+        "where l.id = v_launch.id and l.closed_at is null\n    for update;",
+        ["tests/concurrency/test_permutations.py"],
+    ),
+    Mutant(
+        "P6",
         "a campaign that keeps failing is tried for ever",
         STEP,
         "p_code = 'CR002' or l.attempts + 1 >= v_attempts_until_attention",
