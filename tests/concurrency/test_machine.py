@@ -257,7 +257,11 @@ class Machine(RuleBasedStateMachine):
         for organization in ORGANIZATIONS:
             self._join(organization)
         self.database.execute("select public.campaign_runner_retry(null)")
-        for _ in range(500):
+        # Generated and reconciled, a contact at a time; and as much again for what is sent back.
+        [(steps,)] = self.database.execute(
+            "select 4 * (select count(*) from campaigns) * (select count(*) + 1 from contacts)"
+        ).fetchall()
+        for _ in range(steps + 1):
             answer = self._begin_step(0, 1)
             self._commit(0)
             if not answer["work_left"] and not answer["busy"]:
