@@ -88,10 +88,11 @@ set row_security = off
 -- never analyzed the planner chose it: a reconcile of 3 s took more than 10 minutes.
 set enable_nestloop = off
 set enable_seqscan = off
+-- It would sort the contacts, which the hash does not need.
+set enable_mergejoin = off
 set jit = off
--- Planned anew for each range. The planner thinks a plan for any range cheaper, and after five calls took one that walks
--- the contacts of all organizations: 100 contacts beside 20,000 of others took 2.5 ms instead of 0.8, planning included.
-set plan_cache_mode = force_custom_plan
+-- Set below, and given back at the end.
+set plan_cache_mode = auto
 -- A step's rows, which would go through temporary files.
 set work_mem = '64MB'
 as $$
@@ -126,6 +127,18 @@ begin
     v_is_restricted := coalesce(cardinality(v_rules.include_emails), 0) > 0
         or coalesce(cardinality(v_rules.include_tags), 0) > 0;
 
+    -- A range is planned anew: the planner thinks a plan for any range cheaper, and after five calls took one that walks the
+    -- contacts of all organizations. From the first id on there are no rivals, only the walk of one index is left, and a
+    -- small campaign is spared the 0.4 ms, a tenth of its launch.
+    perform set_config(
+        'plan_cache_mode',
+        case
+            when p_from = '00000000-0000-0000-0000-000000000000' then 'force_generic_plan'
+            else 'force_custom_plan'
+        end,
+        true
+    );
+
     return query
         with in_range as materialized (
             select contact.*, hashtextextended(contact.address, 0) as address_hash
@@ -137,8 +150,9 @@ begin
                     c.id, nullif(lower(btrim(c.email::text, E' \t\n\v\f\r')), '') as address, mobile::text as mobile,
                     c.country::text as country, c.is_active, c.is_subscribed, deleted_at is not null as is_deleted
                 from public.contacts c
-                where c.organization_id = v_organization_id
-                    and c.id between p_from and p_to
+                -- As pairs, for which an index has to lead with both.
+                where (c.organization_id, c.id) >= (v_organization_id, p_from)
+                    and (c.organization_id, c.id) <= (v_organization_id, p_to)
                     and (c.id < p_to or p_to = 'ffffffff-ffff-ffff-ffff-ffffffffffff')
             ) contact
         ),
@@ -169,9 +183,9 @@ begin
             select distinct r.contact_id
             from public.campaign_recipients r
             where v_rules.exclude_bounced
-                and r.organization_id = v_organization_id
                 and r.status = 'bounced'
-                and r.contact_id between p_from and p_to
+                and (r.organization_id, r.contact_id) >= (v_organization_id, p_from)
+                and (r.organization_id, r.contact_id) <= (v_organization_id, p_to)
             union
             select r.contact_id
             from public.campaign_recipients r
@@ -262,19 +276,20 @@ set search_path = ''
 set row_security = off
 set enable_nestloop = off
 set enable_seqscan = off
+set enable_mergejoin = off
 set jit = off
 as $$
 #variable_conflict use_column
 begin
     return query
-        with judged as materialized (
-            select a.contact_id, a.reason from campaign_runner.audience(p_campaign_id, p_from, p_to) a
-        ),
-        present as materialized (
+        with present as materialized (
             select r.contact_id, r.status = 'pending' as is_pending
             from public.campaign_recipients r
-            where r.campaign_id = p_campaign_id
-                and r.contact_id between p_from and p_to
+            -- As pairs, again, and materialized, so that no order is asked for: a plan that was made while the table was
+            -- empty took the index over contact ids alone, and each of 1,000 campaigns read the recipients of all: 27 ms
+            -- instead of 0.1.
+            where (r.campaign_id, r.contact_id) >= (p_campaign_id, p_from)
+                and (r.campaign_id, r.contact_id) <= (p_campaign_id, p_to)
                 and (r.contact_id < p_to or p_to = 'ffffffff-ffff-ffff-ffff-ffffffffffff')
         )
         select
@@ -285,7 +300,7 @@ begin
                 when p.is_pending and (j.contact_id is null or j.reason is not null) then 'delete'
                 else 'keep'
             end
-        from judged j
+        from campaign_runner.audience(p_campaign_id, p_from, p_to) j
         full join present p on p.contact_id = j.contact_id;
 end;
 $$;

@@ -291,30 +291,31 @@ begin
         on conflict (campaign_id, contact_id) do nothing
         returning campaign_recipients.contact_id
     ),
-    recipients as materialized (
-        select j.contact_id from judged j where j.change = 'keep'
-        union all
-        select i.contact_id from inserted i
+    counted as (
+        select
+            count(*) filter (where j.reason is distinct from 'foreign') as contacts,
+            count(*) filter (where j.change = 'insert') as wanted,
+            count(*) filter (where j.change = 'keep') as kept,
+            coalesce(bit_xor(uuid_hash_extended(j.contact_id, 0)) filter (where j.change = 'keep'), 0) as digest
+        from judged j
+    ),
+    added as (
+        select count(*) as n, coalesce(bit_xor(uuid_hash_extended(i.contact_id, 0)), 0) as digest from inserted i
     ),
     reasons as (
         select j.reason, count(*) as n from judged j where j.reason <> 'foreign' group by j.reason
         union all
         -- A suppression list of the project's own. (A row that a rival has just written counts here as well, until the
         -- recheck before the flip finds one more than expected.)
-        select 'dropped_by_trigger', dropped.n
-        from (
-            select (select count(*) from judged j where j.change = 'insert') - (select count(*) from inserted) as n
-        ) dropped
-        where dropped.n > 0
+        select 'dropped_by_trigger', c.wanted - a.n from counted c cross join added a where c.wanted > a.n
     )
     select
         (select coalesce(current.is_current, false) from current),
-        (select count(*) from judged j where j.reason is distinct from 'foreign'),
-        (select count(*) from inserted),
-        (select count(*) from recipients),
-        (select coalesce(bit_xor(uuid_hash_extended(r.contact_id, 0)), 0) from recipients r),
+        c.contacts, a.n, c.kept + a.n, c.digest # a.digest,
         (select coalesce(jsonb_object_agg(reasons.reason, reasons.n), '{}') from reasons)
-    into is_current, contacts, inserted, recipients, digest, excluded;
+    into is_current, contacts, inserted, recipients, digest, excluded
+    from counted c
+    cross join added a;
 end;
 $$;
 comment on function campaign_runner.cover(uuid, uuid, text, uuid, uuid) is
@@ -447,8 +448,8 @@ begin
         cross join lateral (
             select count(*) as recipients, coalesce(bit_xor(uuid_hash_extended(r.contact_id, 0)), 0) as digest
             from public.campaign_recipients r
-            where r.campaign_id = l.campaign_id
-                and r.contact_id between s.lo and s.hi
+            where (r.campaign_id, r.contact_id) >= (l.campaign_id, s.lo)
+                and (r.campaign_id, r.contact_id) <= (l.campaign_id, s.hi)
                 and (r.contact_id < s.hi or s.hi = 'ffffffff-ffff-ffff-ffff-ffffffffffff')
         ) found
         where s.launch_id = p_launch_id
@@ -839,7 +840,10 @@ begin
                 inserted = s.inserted + v_covered.inserted,
                 recipients = s.recipients + v_covered.recipients,
                 digest = s.digest # v_covered.digest,
-                excluded = campaign_runner.add_counts(s.excluded, v_covered.excluded),
+                excluded = case
+                    when s.excluded = '{}' then v_covered.excluded
+                    else campaign_runner.add_counts(s.excluded, v_covered.excluded)
+                end,
                 worked_at = clock_timestamp()
             where s.launch_id = v_slice.launch_id and s.lo = v_slice.lo;
 

@@ -198,6 +198,9 @@ language plpgsql
 volatile
 set search_path = ''
 set row_security = off
+-- For all that it calls. A session keeps the plans that it made while a table was small, and one that reads such a table
+-- from end to end is ever more expensive: 1,000 campaigns of 100 took 40 s in the place of 4.
+set enable_seqscan = off
 set jit = off
 as $$
 declare

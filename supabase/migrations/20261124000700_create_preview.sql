@@ -16,6 +16,7 @@ language plpgsql
 stable
 set search_path = ''
 set row_security = off
+set enable_seqscan = off
 set jit = off
 as $$
 declare
