@@ -20,7 +20,7 @@ create table if not exists campaign_runner.launches (
     campaign_name text not null,
     state text not null default 'claimed',
     scheduled_at timestamptz not null, -- the schedule that it works by
-    fingerprint text not null, -- the schedule and rules that it works by, see campaign_runner.fingerprint()
+    fingerprint text, -- the schedule and rules that it works by, see campaign_runner.fingerprint(); NULL: still claimed
     generates boolean, -- false: recipients were there before, and stay as they are; NULL: not decided, still claimed
     opened_at timestamptz not null default now(),
     closed_at timestamptz,
@@ -43,7 +43,9 @@ create table if not exists campaign_runner.launches (
     last_error_detail text, -- the database's own words; may hold row data, so it stays in here
     constraint state_is_known check (state in ('claimed', 'generating', 'reconciling', 'launched', 'abandoned')),
     constraint closed_when_over check ((closed_at is not null) = (state in ('launched', 'abandoned'))),
-    constraint generates_is_decided_at_the_start check (generates is not null or state in ('claimed', 'abandoned')),
+    constraint work_is_decided_at_the_start check (
+        (generates is not null and fingerprint is not null) or state in ('claimed', 'abandoned')
+    ),
     constraint launched_by_a_run check (
         state <> 'launched'
         or (run_id is not null and system_user_id is not null and recipient_count is not null)

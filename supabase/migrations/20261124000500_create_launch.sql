@@ -616,8 +616,8 @@ begin
     from campaign_runner.launches l
     where l.campaign_id = p_campaign_id and l.closed_at is null;
     if not found then
-        insert into campaign_runner.launches (campaign_id, organization_id, campaign_name, scheduled_at, fingerprint)
-        select c.id, c.organization_id, c.name, c.scheduled_at, campaign_runner.fingerprint(c.id)
+        insert into campaign_runner.launches (campaign_id, organization_id, campaign_name, scheduled_at)
+        select c.id, c.organization_id, c.name, c.scheduled_at
         from public.campaigns c
         where c.id = p_campaign_id and c.status = 'scheduled'
         returning * into v_launch;
@@ -881,8 +881,9 @@ begin
     end if;
 
     if v_launch.generates then
-        -- The rules may have changed after the last slice came through, where that step could not flip.
-        if v_launch.fingerprint is distinct from campaign_runner.fingerprint(p_campaign_id) then
+        -- The rules may have changed after the last slice came through, where that step could not flip. (Of an audience that
+        -- is generated in one piece the flip finds out soon enough.)
+        if v_launch.state = 'reconciling' and v_launch.fingerprint is distinct from campaign_runner.fingerprint(p_campaign_id) then
             if not campaign_runner.start_over(v_launch.id) then
                 raise exception 'somebody is at work on the launch' using errcode = 'CR001';
             end if;
