@@ -331,7 +331,7 @@ create or replace function campaign_runner.split_slice(
     p_organization_id uuid,
     p_contacts integer
 )
-returns void
+returns uuid
 language plpgsql
 volatile
 set search_path = ''
@@ -340,19 +340,14 @@ as $$
 declare
     v_last constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
     v_lo uuid := p_lo;
-    v_from uuid;
     v_bound uuid;
 begin
-    select s."cursor" into strict v_from
-    from campaign_runner.launch_slices s
-    where s.launch_id = p_launch_id and s.lo = p_lo;
-
-    -- The index tells where the bounds lie, since ids need not be uniform. Eight at a time: more than any run works on
+    -- The index tells where the bounds lie, since ids need not be uniform. Sixteen at a time: more than any run works on
     -- side by side, and the last of them is split in its turn.
-    for i in 1..8 loop
+    for i in 1..16 loop
         select c.id into v_bound
         from public.contacts c
-        where c.organization_id = p_organization_id and c.id >= v_from and c.id < v_last
+        where c.organization_id = p_organization_id and c.id >= v_lo and c.id < v_last
         order by c.id
         offset p_contacts
         limit 1;
@@ -362,12 +357,13 @@ begin
         insert into campaign_runner.launch_slices (launch_id, lo, hi, "cursor")
         values (p_launch_id, v_bound, v_last, v_bound);
         v_lo := v_bound;
-        v_from := v_bound;
     end loop;
+    return (select s.hi from campaign_runner.launch_slices s where s.launch_id = p_launch_id and s.lo = p_lo);
 end;
 $$;
 comment on function campaign_runner.split_slice(bigint, uuid, uuid, integer) is
-    'Cuts what is left of the last slice of a launch into slices of so many contacts, for other steps to work on.';
+    'Cuts the last slice of a launch, which nobody has begun, into slices of so many contacts, and tells where '
+    'the first of them ends.';
 revoke execute on function campaign_runner.split_slice(bigint, uuid, uuid, integer) from public, anon, authenticated;
 grant execute on function campaign_runner.split_slice(bigint, uuid, uuid, integer) to service_role;
 
@@ -818,6 +814,20 @@ begin
             if v_next is not null and not p_may_split then
                 raise exception 'the campaign does not fit in what is left of the step' using errcode = 'CR003';
             end if;
+            if v_next is not null and v_launch.state = 'generating'
+                and v_slice."cursor" = v_slice.lo and v_slice.hi = v_last
+            then
+                -- Before the bite, and the first ones half as large: other steps begin beside this one when it has answered,
+                -- and of an audience of five steps the fifth would run alone.
+                v_slice.hi := campaign_runner.split_slice(
+                    v_launch.id, v_slice.lo, v_launch.organization_id,
+                    case
+                        when v_slice.lo = '00000000-0000-0000-0000-000000000000' then greatest(p_max_rows / 2, 1)
+                        else p_max_rows
+                    end
+                );
+                v_next := null;
+            end if;
 
             select * into v_covered
             from campaign_runner.cover(
@@ -848,9 +858,6 @@ begin
             where s.launch_id = v_slice.launch_id and s.lo = v_slice.lo;
 
             if v_next is not null then
-                if v_launch.state = 'generating' and v_slice.hi = v_last then
-                    perform campaign_runner.split_slice(v_launch.id, v_slice.lo, v_launch.organization_id, p_max_rows);
-                end if;
                 return;
             end if;
             v_is_whole := v_slice."cursor" = '00000000-0000-0000-0000-000000000000' and v_slice.hi = v_last;

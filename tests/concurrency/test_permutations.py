@@ -107,8 +107,9 @@ def test_step_failure__a_failure_that_cannot_be_recorded_undoes_no_other_launch(
     run: Run, rival: Run, campaign: str, organization: str, database: Connection
 ) -> None:
     """The failure belongs to a launch that another step holds to its end."""
-    run.step(max_rows=50)
-    run.step(max_rows=50, commit=False)  # sends the launch to reconciling
+    while recipients(database, campaign) < 75:
+        run.step(max_rows=50)
+    run.step(max_rows=50, commit=False)  # the last slice, which sends the launch to reconciling
     database.execute("delete from organization_members where organization_id = %s", (organization,))
     other = str(uuid4())
     database.execute("insert into organizations (id, name) values (%s, 'Other')", (other,))
@@ -131,9 +132,9 @@ def test_step_failure__a_failure_that_cannot_be_recorded_undoes_no_other_launch(
 def test_slice_slice__two_runs_work_on_different_slices_of_one_audience(
     run: Run, rival: Run, campaign: str, database: Connection
 ) -> None:
-    run.step(max_rows=5)  # the first slice, and a cut of the rest into more
-    first = run.step(max_rows=5, commit=False)
-    second = rival.step(max_rows=5)
+    run.step(max_rows=10)  # lays out slices, and works on the first
+    first = run.step(max_rows=10, commit=False)
+    second = rival.step(max_rows=10)
     run.commit()
     assert (first["contacts"], second["contacts"]) == (5, 5)
     run.finish()
@@ -177,8 +178,8 @@ def test_flip_edit_rules__rules_that_are_being_edited_are_not_launched_by(
 def test_generate_edit_rules__the_audience_is_made_anew_by_the_new_rules(
     run: Run, editor: Connection, campaign: str, database: Connection
 ) -> None:
-    run.step(max_rows=30)
-    run.step(max_rows=30)
+    run.step(max_rows=60)
+    run.step(max_rows=60)
     assert recipients(database, campaign) > 30
     editor.execute(
         "update campaign_target_rules set include_emails = '{1@example.org, 99@example.org}' where campaign_id = %s",

@@ -304,7 +304,7 @@ def test_a_launch_that_failed_in_its_middle_keeps_what_it_had_and_is_completed(
 ) -> None:
     contacts = factory.contacts(organization, 6)
     campaign = factory.campaign(organization)
-    automation(max_rows=2).step()
+    automation(max_rows=4).step()
     refuse(database, campaign)
     assert len(automation(max_rows=2).launch()["errors"]) == 1
     assert set(records.recipients(database, campaign)) == set(contacts[:2])

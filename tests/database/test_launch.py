@@ -141,7 +141,7 @@ def test_a_launch_in_many_steps_stays_scheduled_until_it_is_complete(
 ) -> None:
     contacts = factory.contacts(organization, 30)
     campaign = factory.campaign(organization)
-    run = automation(max_rows=2)
+    run = automation(max_rows=4)
 
     seen = []
     while run.step()["work_left"]:
@@ -159,7 +159,7 @@ def test_a_launch_that_was_interrupted_is_completed_by_the_next_run(
 ) -> None:
     contacts = factory.contacts(organization, 10)
     campaign = factory.campaign(organization)
-    interrupted = automation(max_rows=4)
+    interrupted = automation(max_rows=8)
     interrupted.step()
     assert records.status(database, campaign) == "scheduled"
     assert len(records.recipients(database, campaign)) == 4
