@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
 
 import pytest
@@ -19,11 +19,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, Ty
 
 from local.function import Function
 from local.loopback import free_port
+from tests.documentation import ROOT, Page
 from tests.gate import gate, wait_until_held_up
 from tests.http.service import Service
 
 MISTAKE = Path(__file__).with_name("function_with_mistake.py")
-ROOT = Path(__file__).parents[2]
+PAGE = Page("docs/operations.md")
+OF_ERROR_REPORTING = {"serviceContext", "type", "context", "stack_trace"}
 OF_THE_SERVER = re.compile(r"\[[\d-]+ [\d:]+ \+0000\] \[\d+\] \[(INFO|WARNING|ERROR)\] .+")
 TRACES = ("0af7651916cd43dd8448eb211c80319c", "4bf92f3577b34da6a3ce929d0e0e4736")
 SPAN = "00f067aa0ba902b7"
@@ -208,6 +210,19 @@ def traced(number: int) -> dict[str, str]:
 def only(lines: Sequence[Line], kind: type[Line]) -> Any:
     [line] = [line for line in lines if isinstance(line, kind)]
     return line
+
+
+def test_the_page_lists_the_events_with_their_severity_and_fields() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ([A-Z][^|]*) \| ([^|]*) \|$", PAGE.text.split("## The log")[1], re.MULTILINE)
+    listed = {event: (re.findall(r"[A-Z]{4,}", severity), fields) for event, severity, fields in rows}
+    kinds: dict[str, type[Line]] = {
+        get_args(k.model_fields["event"].annotation)[0]: k for k in get_args(get_args(Event)[0])
+    }
+    assert listed.keys() == kinds.keys()
+    for event, (severities, text) in listed.items():
+        assert sorted(severities) == sorted(get_args(kinds[event].model_fields["severity"].annotation))
+        own = kinds[event].model_fields.keys() - Line.model_fields.keys() - {"event"} - OF_ERROR_REPORTING
+        assert own <= set(re.findall(r"`(\w+)`", text)), event
 
 
 def test_an_idle_tick_writes_its_summary_alone(service: Service, outspoken: Function) -> None:
