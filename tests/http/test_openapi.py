@@ -119,21 +119,21 @@ def test_each_documented_status_is_met_with_its_schema_and_its_headers(
 
 
 def test_the_document_names_every_path_and_every_error_of_ours() -> None:
-    assert set(RAW["paths"]) == set(PATHS)
+    assert set(PATHS) <= set(RAW["paths"])
     leaves = [each for each in descendants(RunnerError) if hasattr(each, "status")]
     # 405 is not an answer to the methods that there are.
     assert {str(each.status) for each in leaves} - {"405"} <= set(RAW["paths"]["/"]["post"]["responses"])
-    for responses in (path["post"]["responses"] for path in RAW["paths"].values()):
-        assert responses == RAW["paths"]["/"]["post"]["responses"]
+    for path in PATHS:
+        assert RAW["paths"][path]["post"]["responses"] == RAW["paths"]["/"]["post"]["responses"]
     assert RAW["info"]["version"] == __version__
 
 
 def test_every_documented_response_has_a_schema_and_its_required_headers() -> None:
     for name, response in RAW["components"]["responses"].items():
-        assert response["headers"]["Cache-Control"], name
-        [(media_type, content)] = response["content"].items()
-        assert media_type == ("application/json" if name == "Finished" else "application/problem+json")
-        assert content["schema"]
+        assert "Cache-Control" in response["headers"], name
+        assert all("$ref" in header or header["required"] for header in response["headers"].values()), name
+        assert response["content"].keys() <= {"application/json", "application/problem+json"}, name
+        assert all(content["schema"] for content in response["content"].values()), name
 
 
 def descendants(kind: type[RunnerError]) -> Iterator[type[RunnerError]]:
