@@ -1,5 +1,4 @@
-"""Logging: one JSON object a line on stderr, in the form that Google Cloud Logging and Error Reporting understand; on a
-terminal, the same for people.
+"""Logging: one JSON object a line on stderr, for Cloud Logging and Error Reporting; on a terminal, a line for people.
 
 Every module logs below the logger `runner`. Fields go into the line by `extra={"fields": {...}}`, or by `bound(...)`
 into each line of a run. What is counted or alerted on has a field `event`: docs/operations.md lists them. A foreign
@@ -73,7 +72,7 @@ def outcomes(logger: logging.Logger, result: RunResult) -> None:
 
 
 def summary(logger: logging.Logger, report: RunReport, milliseconds: int, **counts: int) -> None:
-    """Log the one line that every run leaves."""
+    """Log the one line that every run leaves: its result, the milliseconds that it took, and what else it counted."""
     launched, failed = len(report.result.campaigns), len(report.result.errors)
     fields = {
         "event": "run_finished",

@@ -18,7 +18,7 @@ _CLOUD_TRACE_CONTEXT = re.compile(r"([0-9a-f]{32})(?:/([0-9]{1,20}))?(?:;o=([0-9
 def trace_fields(traceparent: str, cloud_trace_context: str, project: str | None) -> dict[str, Any]:
     """The fields for the values that a request has of `traceparent` and `X-Cloud-Trace-Context`; the first counts more.
 
-    None when neither names a trace, or when `project`, the Google Cloud project, is not known.
+    Empty when neither names a trace, or when `project`, the id of the Google Cloud project, is not known.
     """
     if project is None:
         return {}
