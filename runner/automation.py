@@ -53,7 +53,7 @@ def automate(
 ) -> RunReport:
     """Run, or for a dry run preview, under a run id of the caller's or a new one; `stop` ends it early.
 
-    Returns the report, which is not `complete` when work is left. Raises RunnerError, as `run_campaign_automation` does.
+    The report that it returns is not `complete` when work is left. Raises RunnerError, as `run_campaign_automation`.
     """
     from runner import database  # not above: it takes longer to import than all the rest
     from runner.preview import Preview
