@@ -142,10 +142,10 @@ class RequestFailed(Line):
         assert (self.stack_trace is None) == (self.type is not None) == (self.context is not None)
 
 
-class NotConfigured(Line):
-    """At the start, before any request."""
+class Reported(Line):
+    """An error that is no answer: at the start, or of a run that ended early."""
 
-    severity: Literal["CRITICAL"]
+    severity: Literal["ERROR", "CRITICAL"]
     type: Annotated[ReportedError, Field(alias="@type")]
     context: Context
     serviceContext: ServiceContext
@@ -163,7 +163,7 @@ def parsed(line: str) -> Line:
     fields = json.loads(line)
     if "event" in fields:
         return EVENTS.validate_python(fields)
-    return (NotConfigured if fields["severity"] == "CRITICAL" else Plain).model_validate(fields)
+    return (Reported if fields["severity"] in ("ERROR", "CRITICAL") else Plain).model_validate(fields)
 
 
 class Log:
@@ -343,7 +343,7 @@ def test_a_wrong_setting_is_logged_at_the_start_and_with_each_request(
         assert replace(service, url=function.url).post().status_code == 500
         said = function.log.read_text()
         ours = [parsed(line) for line in said.splitlines() if not OF_THE_SERVER.fullmatch(line)]
-    assert [type(line) for line in ours] == [NotConfigured, RequestFailed]
+    assert [type(line) for line in ours] == [Reported, RequestFailed]
     assert all("STEP_ROWS" in line.message for line in ours)
     assert "CANARY" not in said
 
