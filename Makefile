@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv/bin/python
 READY := .venv/ready
+# The pictures' cache of fonts would go into the home directory.
+export MPLCONFIGDIR := $(CURDIR)/.venv/matplotlib
 
 .PHONY: help run serve develop test bench soak mutants check format clean FORCE
 .DELETE_ON_ERROR:

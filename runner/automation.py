@@ -51,7 +51,10 @@ def free_campaigns(settings: Settings, campaign_id: UUID | None) -> tuple[FreedC
 def automate(
     settings: Settings, parameters: Parameters, *, run_id: UUID | None = None, stop: Stop | None = None
 ) -> RunReport:
-    """As `run_campaign_automation`, with a run id of the caller's and a way to end the run early."""
+    """Run, or for a dry run preview, under a run id of the caller's or a new one; `stop` ends it early.
+
+    The report that it returns is not `complete` when work is left. Raises RunnerError, as `run_campaign_automation`.
+    """
     from runner import database  # not above: it takes longer to import than all the rest
     from runner.preview import Preview
     from runner.run import Run

@@ -8,6 +8,8 @@ Each call is one transaction and is tried once; what may be tried again is raise
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -45,6 +47,8 @@ _API_WITHOUT_DATABASE = frozenset({"PGRST000", "PGRST001", "PGRST002", "PGRST003
 _PASSING = ("08", "40", "53", "55", "57", "58", "25006")
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -116,6 +120,7 @@ class Database:
     def _call(self, function: str, parameters: dict[str, Any], answer: type[AnswerT], timeout: float) -> AnswerT:
         exchange = _Exchange(read_seconds=timeout)
         token = _exchange.set(exchange)
+        started = time.monotonic()
         try:
             return answer.model_validate(self._client.rpc(function, parameters).execute().data)
         except APIError as error:
@@ -126,6 +131,13 @@ class Database:
             raise Nonsense(f"{function} gave an answer of an unknown shape.") from error
         finally:
             _exchange.reset(token)
+            _log_call(function, parameters, exchange, time.monotonic() - started)
+
+
+def _log_call(function: str, parameters: dict[str, Any], exchange: _Exchange, seconds: float) -> None:
+    fields = {"rows": parameters.get("p_max_rows"), "status": exchange.status, "duration_ms": round(seconds * 1000)}
+    known = {name: value for name, value in fields.items() if value is not None}
+    _logger.debug("Called %s.", function, extra={"fields": {"event": "database_called", **known}})
 
 
 def _new_http_client(transport: httpx.BaseTransport | None) -> httpx.Client:

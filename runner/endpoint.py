@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from contextlib import ExitStack, suppress
 from io import BytesIO
+from typing import Any
 from uuid import UUID, uuid4
 
 from flask import Request, Response
@@ -26,6 +28,7 @@ from runner.models import RunReport
 from runner.parameters import Parameters, parse_request
 from runner.settings import HttpSettings
 from runner.stop import WorkerStop
+from runner.trace import trace_fields
 
 PATHS = ("/", "/api/campaigns/run-automation")
 BODY_BYTES = 16 * 1024
@@ -44,25 +47,33 @@ def prepare() -> None:
 
 def answer(request: Request) -> Response:
     """Serve one request. Raises nothing: whatever goes wrong is answered with a problem in the sense of RFC 9457."""
+    started = time.monotonic()
     run_id = None  # a request that is refused has no run
     with ExitStack() as context:
         try:
             settings = HttpSettings.load()
-            traces = [request.headers.get(name, "") for name in log.TRACE_HEADERS]
-            context.enter_context(log.bound(**log.trace_field(traces, settings.google_cloud_project)))
+            context.enter_context(log.bound(**_trace(request, settings)))
             authorize(request.headers.get("Authorization"), settings.tokens, settings.identity)
             parameters = _parameters(request)
             run_id = uuid4()
+            context.enter_context(log.bound(run_id=run_id, organization_id=parameters.organization_id))
             return _success(automate(settings, parameters, run_id=run_id, stop=WorkerStop()))
         except RunnerError as error:
-            return _refused(error, run_id)
+            _log(error, started)
+            return _problem(error, run_id)
         except Exception:
-            run_id = run_id or uuid4()  # at least to find the lines of the log by
+            run_id = run_id or uuid4()  # at least to find the line of the log by
+            unexpected = Unexpected()
             with log.bound(run_id=run_id):
-                _logger.exception("A request failed unexpectedly.")
-            return _problem(Unexpected(), run_id)
+                _log(unexpected, started)
+            return _problem(unexpected, run_id)
         finally:
             _drain(request)
+
+
+def _trace(request: Request, settings: HttpSettings) -> dict[str, Any]:
+    traceparent, cloud = (request.headers.get(name, "") for name in ("traceparent", "X-Cloud-Trace-Context"))
+    return trace_fields(traceparent, cloud, settings.google_cloud_project)
 
 
 def _drain(request: Request) -> None:
@@ -105,11 +116,21 @@ def _success(report: RunReport) -> Response:
     return response
 
 
-def _refused(error: RunnerError, run_id: UUID | None) -> Response:
-    level = logging.WARNING if isinstance(error, RequestError) else logging.ERROR
-    with log.bound(run_id=run_id):
-        _logger.log(level, "Answered with %d: %s", error.status, error)
-    return _problem(error, run_id)
+def _log(error: RunnerError, started: float) -> None:
+    refused = isinstance(error, RequestError)
+    fields = {
+        "event": "request_refused" if refused else "request_failed",
+        "status": error.status,
+        "duration_ms": round((time.monotonic() - started) * 1000),
+    }
+    _logger.log(
+        logging.WARNING if refused else logging.ERROR,
+        "Answered with %d: %s",
+        error.status,
+        error,
+        exc_info=isinstance(error, Unexpected),
+        extra={"fields": fields},
+    )
 
 
 def _problem(error: RunnerError, run_id: UUID | None) -> Response:

@@ -1,33 +1,36 @@
-"""Logging: one JSON object a line on stderr, in the form that Google Cloud Logging understands.
+"""Logging: one JSON object a line on stderr, for Cloud Logging and Error Reporting; on a terminal, a line for people.
 
 Every module logs below the logger `runner`. Fields go into the line by `extra={"fields": {...}}`, or by `bound(...)`
-into each line of a run. A foreign exception is logged as its type and its frames, never its message, which may hold row
-data.
+into each line of a run. What is counted or alerted on has a field `event`: docs/operations.md lists them. A foreign
+exception is logged as its type and its frames, never its message, which may hold row data.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import re
+import os
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any
 
 from runner.errors import RunnerError
-from runner.models import RunReport
+from runner.models import RunReport, RunResult
 
-TRACE_FIELD = "logging.googleapis.com/trace"
-TRACE_HEADERS = ("traceparent", "X-Cloud-Trace-Context")
+# Makes Error Reporting take up an entry that holds no stack trace.
+REPORTED_ERROR = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
+
+_BY_CAUSE = "\n\nThe above exception was the direct cause of the following exception:\n\n"
+_DURING = "\n\nDuring handling of the above exception, another exception occurred:\n\n"
+_FOR_MACHINES = frozenset(
+    {"severity", "message", "time", "logger", "stack_trace", "@type", "serviceContext", "context"}
+)
 
 _fields: ContextVar[Mapping[str, Any]] = ContextVar("runner_log_fields", default={})  # noqa: B039 (never changed)
-
-_TRACE_ID = re.compile(r"(?:00-)?([0-9a-f]{32})(?:[/;-].*)?", re.IGNORECASE)
 
 
 def configure(level: str = "INFO") -> None:
@@ -49,35 +52,51 @@ def bound(**fields: Any) -> Iterator[None]:
         _fields.reset(token)
 
 
-def trace_field(headers: Iterable[str], project: str | None) -> dict[str, str]:
-    """The field that joins our lines with those of the request, when it is traced and the project is known.
-
-    `headers` holds the values of TRACE_HEADERS, in the order of preference.
-    """
-    for header in headers:
-        match = _TRACE_ID.fullmatch(header)
-        if match and project:
-            return {TRACE_FIELD: f"projects/{project}/traces/{match[1].lower()}"}
-    return {}
+def outcomes(logger: logging.Logger, result: RunResult) -> None:
+    """Log each campaign that a run launched, and each that it could not launch. No names, which are row data."""
+    for campaign in result.campaigns:
+        count = campaign.recipient_count
+        fields = {
+            "event": "campaign_launched",
+            "campaign_id": campaign.campaign_id,
+            "organization_id": campaign.organization_id,
+            "recipients": count,
+        }
+        if count:
+            logger.info("A campaign was launched to %d recipients.", count, extra={"fields": fields})
+        else:
+            logger.warning("A campaign was launched to an audience of nobody.", extra={"fields": fields})
+    for failure in result.errors:
+        fields = {"event": "campaign_failed", "campaign_id": failure.campaign_id}
+        logger.warning("A campaign could not be launched: %s", failure.error, extra={"fields": fields})
 
 
 def summary(logger: logging.Logger, report: RunReport, milliseconds: int, **counts: int) -> None:
-    """Log the one line that every run leaves."""
+    """Log the one line that every run leaves: its result, the milliseconds that it took, and what else it counted."""
     launched, failed = len(report.result.campaigns), len(report.result.errors)
-    fields = {"launched": launched, "failed": failed, "complete": report.complete, "duration_ms": milliseconds}
-    logger.info("Run finished: %d launched, %d failed.", launched, failed, extra={"fields": {**fields, **counts}})
+    fields = {
+        "event": "run_finished",
+        "launched": launched,
+        "failed": failed,
+        "recipients": sum(campaign.recipient_count for campaign in report.result.campaigns),
+        "complete": report.complete,
+        "duration_ms": milliseconds,
+        **counts,
+    }
+    logger.info("Run finished: %d launched, %d failed.", launched, failed, extra={"fields": fields})
 
 
 class _StderrHandler(logging.Handler):
     """Writes to what `sys.stderr` is now: servers and tests replace it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
-            line = json.dumps(_entry(record), default=str)
+        # A line that cannot be written is no reason to fail a run. And not to call handleError either: it writes to the
+        # same stderr, and the arguments of the line with it.
+        with suppress(Exception):
+            entry = _entry(record)
+            line = _for_people(entry, record) if sys.stderr.isatty() else json.dumps(entry, default=str)
             sys.stderr.write(line + "\n")  # in one piece: other handlers write there too
             sys.stderr.flush()
-        except Exception:
-            self.handleError(record)
 
 
 def _entry(record: logging.LogRecord) -> dict[str, Any]:
@@ -89,18 +108,44 @@ def _entry(record: logging.LogRecord) -> dict[str, Any]:
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "logger": record.name,
     }
-    if record.exc_info and record.exc_info[1] is not None:
-        entry["stack_trace"] = _frames(record.exc_info[1])
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        entry["stack_trace"] = _stack_trace(error)
+    elif record.levelno >= logging.ERROR:
+        location = {"filePath": record.pathname, "lineNumber": record.lineno, "functionName": record.funcName}
+        entry |= {"@type": REPORTED_ERROR, "context": {"reportLocation": location}}
+    if record.levelno >= logging.ERROR:
+        entry["serviceContext"] = _service()
     return entry
 
 
-def _frames(error: BaseException) -> str:
-    """A traceback without the messages of foreign errors. Causes come first, as in Python's own."""
-    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    head = _frames(before) + "\n\n" if before is not None else ""
+def _service() -> dict[str, str]:
+    """Who reports an error: what Cloud Run calls us."""
+    version = os.environ.get("K_REVISION")
+    return {"service": os.environ.get("K_SERVICE", "campaign-runner"), **({"version": version} if version else {})}
+
+
+def _for_people(entry: Mapping[str, Any], record: logging.LogRecord) -> str:
+    """An entry as one line, and as many more as it has a stack trace; nothing in it can steer the terminal."""
+    time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
+    fields = [f"{name}={value}" for name, value in entry.items() if name not in _FOR_MACHINES]
+    line = _visible("  ".join([f"{time} {record.levelname:8} {entry['message']}", *fields]))
+    stack = entry.get("stack_trace", "").splitlines()
+    return "\n    ".join([line, *map(_visible, stack)])
+
+
+def _visible(text: str) -> str:
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
+def _stack_trace(error: BaseException, seen: frozenset[int] = frozenset()) -> str:
+    """As Python prints it, which is how Error Reporting wants it, but without the messages of foreign errors."""
+    seen |= {id(error)}
+    before, between = error.__cause__, _BY_CAUSE
+    if before is None and not error.__suppress_context__:
+        before, between = error.__context__, _DURING
+    head = "" if before is None or id(before) in seen else _stack_trace(before, seen) + between
+    frames = "".join(traceback.format_tb(error.__traceback__))
     message = f": {error}" if isinstance(error, RunnerError) else ""
-    return f"{head}{_stack(error.__traceback__)}{type(error).__module__}.{type(error).__qualname__}{message}"
-
-
-def _stack(trace: TracebackType | None) -> str:
-    return "Traceback (most recent call last):\n" + "".join(traceback.format_list(traceback.extract_tb(trace)))
+    kind = type(error)
+    return f"{head}Traceback (most recent call last):\n{frames}{kind.__module__}.{kind.__qualname__}{message}"

@@ -91,13 +91,7 @@ class Run:
                     raise
 
     def _log(self, report: RunReport) -> None:
-        for campaign in report.result.campaigns:
-            if campaign.recipient_count == 0:
-                fields = {"campaign_id": campaign.campaign_id, "organization_id": campaign.organization_id}
-                _logger.warning("A campaign was launched to an audience of nobody.", extra={"fields": fields})
-        for failure in report.result.errors:
-            fields = {"campaign_id": failure.campaign_id}
-            _logger.warning("A campaign could not be launched: %s", failure.error, extra={"fields": fields})
+        log.outcomes(_logger, report.result)
         if self._crew.held:
             _logger.info("%d due campaigns are held by others and left to them.", self._crew.held)
         log.summary(_logger, report, self._budget.milliseconds(), steps=self._crew.steps, contacts=self._crew.contacts)

@@ -18,13 +18,13 @@ begin
     return new;
 end $$;
 create trigger gate before insert on public.campaign_recipients
-for each row when (new.contact_id = '{{contact}}') execute function public.wait_at_gate()
+for each row when (new.contact_id = any (array[{{contacts}}]::uuid[])) execute function public.wait_at_gate()
 """
 HELD_UP = f"""
 do $$ begin
     for attempt in 1..3000 loop
-        if exists (
-            select from pg_locks where locktype = 'advisory' and objid = {KEY} and not granted
+        if {{steps}} <= (
+            select count(*) from pg_locks where locktype = 'advisory' and objid = {KEY} and not granted
                 and database = (select oid from pg_database where datname = current_database())
         ) then return; end if;
         perform pg_sleep(0.01);
@@ -35,10 +35,10 @@ end $$
 
 
 @contextmanager
-def gate(database_url: str, contact: object) -> Iterator[None]:
-    """Holds up whatever makes a recipient of this contact, until the block ends."""
+def gate(database_url: str, *contacts: object) -> Iterator[None]:
+    """Holds up whatever makes a recipient of one of these contacts, until the block ends."""
     with _connect(database_url) as owner:
-        owner.execute(TRIGGER.format(contact=contact).encode())
+        owner.execute(TRIGGER.format(contacts=", ".join(f"'{contact}'" for contact in contacts)).encode())
         owner.execute("select pg_advisory_lock(%s)", (KEY,))
         try:
             yield
@@ -53,10 +53,10 @@ def open_gate(database_url: str, owner: psycopg.Connection[Any]) -> None:
         connection.execute("drop trigger gate on public.campaign_recipients; drop function public.wait_at_gate()")
 
 
-def wait_until_held_up(database_url: str) -> None:
-    """Returns when a step waits at the gate. The database does the waiting."""
+def wait_until_held_up(database_url: str, *, steps: int = 1) -> None:
+    """Returns when this many steps wait at the gate. The database does the waiting."""
     with _connect(database_url) as observer:
-        observer.execute(HELD_UP)
+        observer.execute(HELD_UP.format(steps=steps).encode())
 
 
 def _connect(database_url: str) -> psycopg.Connection[Any]:

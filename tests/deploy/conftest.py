@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ from pydantic import SecretStr
 
 from runner.auth import authorize
 from runner.errors import Unauthorized
+from tests import stand_in
 from tests.deploy.cloud import Cloud
 
 REPORT = {
@@ -23,24 +21,7 @@ REPORT = {
 }
 
 
-class Deployed(ThreadingHTTPServer):
-    """Answers as the function does, to the tokens that the stand-in has deployed. `before` is called first."""
-
-    cloud: Cloud
-    before: Callable[[str], None]
-    status = 200
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.requests: list[tuple[str, str, int]] = []
-        self.before = lambda token: None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Handler(BaseHTTPRequestHandler):
+class Handler(stand_in.Handler):
     server: Deployed
 
     def do_POST(self) -> None:
@@ -60,24 +41,24 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+
+class Deployed(stand_in.StandIn):
+    """Answers as the function does, to the tokens that the stand-in has deployed. `before` is called first."""
+
+    handler = Handler
+    cloud: Cloud
+    status = 200
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[tuple[str, str, int]] = []
+        self.before: Callable[[str], None] = lambda token: None
 
 
 @pytest.fixture
 def function() -> Iterator[Deployed]:
-    with serving() as server:
-        yield server
-
-
-@contextmanager
-def serving() -> Iterator[Deployed]:
     with Deployed() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -90,7 +71,7 @@ def cloud(tmp_path: Path, function: Deployed) -> Cloud:
 @pytest.fixture(scope="session")
 def state_of_a_deployment(tmp_path_factory: pytest.TempPathFactory) -> str:
     """What a first deployment leaves."""
-    with serving() as server:
+    with Deployed() as server:
         cloud = Cloud(tmp_path_factory.mktemp("first") / "cloud", server.url)
         server.cloud = cloud
         result = cloud.deploy("--yes")

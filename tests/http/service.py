@@ -34,6 +34,15 @@ class Service:
     database: psycopg.Connection[Any]
     system_user_id: str
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """The settings of a run from the shell or from Python."""
+        return {
+            "SUPABASE_URL": self.project.url,
+            "SUPABASE_SECRET_KEY": self.project.secret_key,
+            "SYSTEM_USER_ID": self.system_user_id,
+        }
+
     def request(self, method: str, path: str = "/", **kwargs: Any) -> httpx.Response:
         """Call with the right token, unless the headers bring another."""
         headers = {"Authorization": f"Bearer {self.token}", **kwargs.pop("headers", {})}
@@ -96,6 +105,12 @@ class Service:
             status,
         )
         return campaign
+
+    def add_due_campaign(self) -> str:
+        """A campaign that has been due for a minute, with an organization and three contacts of its own."""
+        organization = self.add_organization()
+        self.add_contacts(organization, 3)
+        return self.add_campaign(organization)
 
     def contacts(self, organization: str) -> set[str]:
         """The ids of an organization's contacts."""

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import httpx
 import pytest
 
 from local.function import Function
+from tests import stand_in
 from tests.gate import gate, wait_until_held_up
 from tests.http.service import Service
 from tests.issuer import AUDIENCE, SERVICE_ACCOUNT, Issuer
@@ -23,20 +23,7 @@ SOURCE = Path(__file__).with_name("function_with_issuer.py")
 ROOT = Path(__file__).parents[2]
 
 
-class CertificateServer(ThreadingHTTPServer):
-    """Where the issuer publishes its certificates. `works`: whether it answers with them."""
-
-    def __init__(self, issuer: Issuer) -> None:
-        super().__init__(("127.0.0.1", 0), CertificateHandler)
-        self.issuer = issuer
-        self.works = True
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/certs"
-
-
-class CertificateHandler(BaseHTTPRequestHandler):
+class CertificateHandler(stand_in.Handler):
     server: CertificateServer
 
     def do_GET(self) -> None:
@@ -45,18 +32,22 @@ class CertificateHandler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(json.dumps(self.server.issuer.certificates).encode())
 
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+
+class CertificateServer(stand_in.StandIn):
+    """Where the issuer publishes its certificates. `works`: whether it answers with them."""
+
+    handler = CertificateHandler
+
+    def __init__(self, issuer: Issuer) -> None:
+        super().__init__()
+        self.issuer = issuer
+        self.works = True
 
 
 @pytest.fixture(scope="module")
 def certificate_server() -> Iterator[CertificateServer]:
     with CertificateServer(Issuer()) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -71,7 +62,7 @@ def oidc_environment(environment: dict[str, str], certificate_server: Certificat
         **environment,
         "OIDC_AUDIENCE": AUDIENCE,
         "OIDC_SERVICE_ACCOUNT": SERVICE_ACCOUNT,
-        "CERTIFICATES_URL": certificate_server.url,
+        "CERTIFICATES_URL": f"{certificate_server.url}/certs",
         "PYTHONPATH": str(ROOT),
     }
 

@@ -17,41 +17,24 @@ import pytest
 from local.function import Function
 from tests.deploy.cloud import DEPLOY, Cloud
 from tests.deploy.parser import parse_by_gcloud
+from tests.documentation import ROOT, Page, shell
 from tests.http.service import Service
 from tests.programs import miss, need
 from tests.stack.eventually import eventually
 from tests.timeshift import before_a_minute
 
-ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "operations.md").read_text()
+PAGE = Page("docs/operations.md")
+README = Page("README.md")
 HEADER_FILE = "/etc/campaign-runner"
 PLACE = "https://RUNNER"
-
-
-def blocks(language: str, containing: str = "") -> list[str]:
-    """The code blocks of a language that hold a text; at least one."""
-    found = re.findall(rf"^ *```{language}\n(.*?)^ *```", TEXT, re.DOTALL | re.MULTILINE)
-    chosen = [block for block in found if containing in block]
-    assert chosen, f"no {language} block with {containing!r}"
-    return chosen
-
-
-def due_campaign(service: Service) -> str:
-    organization = service.add_organization()
-    service.add_contacts(organization, 3)
-    return service.add_campaign(organization)
 
 
 @pytest.fixture
 def header_file(service: Service, tmp_path: Path) -> Path:
     """Made as the page says."""
     file = tmp_path / "header"
-    [block] = blocks("sh", "install -m 600")
-    subprocess.run(
-        ["/bin/sh", "-eu", "-c", block.replace(HEADER_FILE, str(file))],
-        env={"PATH": os.environ["PATH"], "RUNNER_TOKEN": service.token},
-        check=True,
-    )
+    [block] = PAGE.blocks("sh", "install -m 600")
+    shell(block.replace(HEADER_FILE, str(file)), {"RUNNER_TOKEN": service.token}, tmp_path)
     assert file.stat().st_mode & 0o777 == 0o600
     return file
 
@@ -87,7 +70,7 @@ class Cron:
 @pytest.fixture
 def cron(service: Service, header_file: Path, tmp_path: Path) -> Iterator[Cron]:
     """With the line of the page twice: once as it is, once with a token that is not accepted."""
-    [block] = blocks("crontab")
+    [block] = PAGE.blocks("crontab")
     wrong = tmp_path / "wrong"
     wrong.write_text(f"Authorization: Bearer {'x' * 40}\n")
     here = block.replace(PLACE, service.url)
@@ -99,7 +82,7 @@ def cron(service: Service, header_file: Path, tmp_path: Path) -> Iterator[Cron]:
 
 
 def test_the_crontab_line_launches_what_is_due_and_mails_failures_alone(service: Service, cron: Cron) -> None:
-    campaign = due_campaign(service)
+    campaign = service.add_due_campaign()
     eventually(lambda: service.status(campaign) == "sending", 75)
     eventually(cron.mail.exists, 75)
     mail = cron.mail.read_text()
@@ -112,8 +95,8 @@ def test_the_crontab_line_launches_what_is_due_and_mails_failures_alone(service:
 def test_the_systemd_units_are_valid_and_their_command_launches_what_is_due(
     service: Service, header_file: Path, tmp_path: Path
 ) -> None:
-    campaign = due_campaign(service)
-    units = {"service": blocks("ini", "[Service]")[0], "timer": blocks("ini", "[Timer]")[0]}
+    campaign = service.add_due_campaign()
+    units = {"service": PAGE.blocks("ini", "[Service]")[0], "timer": PAGE.blocks("ini", "[Timer]")[0]}
     for kind, unit in units.items():
         (tmp_path / f"campaign-runner.{kind}").write_text(unit.replace(HEADER_FILE, str(header_file)))
     files = [str(tmp_path / f"campaign-runner.{kind}") for kind in units]
@@ -131,22 +114,16 @@ def test_the_systemd_units_are_valid_and_their_command_launches_what_is_due(
     assert "401" in failed.stdout + failed.stderr
 
 
-def test_the_call_by_hand_shows_what_is_due(service: Service, header_file: Path) -> None:
-    campaign = due_campaign(service)
-    [block] = blocks("sh", '"$RUNNER_URL/?dry_run=true"')
-    answer = subprocess.run(
-        ["/bin/sh", "-eu", "-c", block.replace(HEADER_FILE, str(header_file))],
-        env={"PATH": os.environ["PATH"], "RUNNER_URL": service.url},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert [outcome["campaign_id"] for outcome in json.loads(answer.stdout)["campaigns"]] == [campaign]
+def test_the_call_by_hand_shows_what_is_due(service: Service, header_file: Path, tmp_path: Path) -> None:
+    campaign = service.add_due_campaign()
+    [block] = PAGE.blocks("sh", '"$RUNNER_URL/?dry_run=true"')
+    answer = shell(block.replace(HEADER_FILE, str(header_file)), {"RUNNER_URL": service.url}, tmp_path)
+    assert [outcome["campaign_id"] for outcome in json.loads(answer)["campaigns"]] == [campaign]
     assert service.status(campaign) == "scheduled"
 
 
 def test_every_shell_block_parses() -> None:
-    for block in [*blocks("sh"), *re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)]:
+    for block in [*PAGE.blocks("sh"), *README.blocks("sh")]:
         subprocess.run(["bash", "-n"], input=block, text=True, check=True)
 
 
@@ -155,7 +132,7 @@ def test_every_call_of_deploy_does_what_the_page_says(tmp_path: Path) -> None:
     cloud = Cloud(tmp_path / "cloud", "")
     (cloud.directory / "deploy.sh").symlink_to(DEPLOY)
     (cloud.directory / ".env").write_text("\n".join(f"{name}={value}" for name, value in cloud.settings.items()))
-    text = TEXT + (ROOT / "README.md").read_text()
+    text = PAGE.text + README.text
     calls = set(re.findall(r"^ *((?:PROJECT_ID=.*)?\./deploy\.sh.*)$", text, re.MULTILINE))
     inline = set(re.findall(r"`(\./deploy\.sh[^`]*)`", text))
     assert len(calls) >= 3
@@ -172,7 +149,9 @@ def test_every_call_of_deploy_does_what_the_page_says(tmp_path: Path) -> None:
 
 
 def test_gcloud_understands_every_command_of_the_page(tmp_path: Path) -> None:
-    lines = [line.strip() for line in "\n".join(blocks("sh")).splitlines()] + re.findall(r"`(gcloud [^`]*)`", TEXT)
+    lines = [line.strip() for line in "\n".join(PAGE.blocks("sh")).splitlines()] + re.findall(
+        r"`(gcloud [^`]*)`", PAGE.text
+    )
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("gcloud ")]
     assert len(commands) > 5
     parse_by_gcloud(commands, tmp_path)
@@ -180,7 +159,7 @@ def test_gcloud_understands_every_command_of_the_page(tmp_path: Path) -> None:
 
 class TestWhenNoCampaignStarts:
     def shown(self, service: Service) -> dict[str, dict[str, Any]]:
-        [block] = blocks("sql", "next_attempt_at")
+        [block] = PAGE.blocks("sql", "next_attempt_at")
         query = f"select to_jsonb(shown) from ({block.rstrip().rstrip(';')}) as shown"  # Python has no infinite time
         return {row["name"]: row for (row,) in service.database.execute(query.encode()).fetchall()}
 
@@ -215,14 +194,14 @@ class TestWhenNoCampaignStarts:
 
     def test_the_last_tick_is_shown(self, service: Service) -> None:
         service.run()
-        [block] = blocks("sql", "last_tick")
+        [block] = PAGE.blocks("sql", "last_tick")
         [(_, ago)] = service.database.execute(block.encode()).fetchall()
         assert 0 <= ago.total_seconds() < 60
 
     def test_what_the_log_is_said_to_hold_is_there(self, service: Service, function: Function) -> None:
         service.post(headers={"Authorization": f"Bearer {'x' * 40}"})
         assert "Answered with 401" in function.log.read_text()
-        assert "Answered with 401" in TEXT
+        assert "Answered with 401" in PAGE.text
 
 
 class TestDeployment:
@@ -232,7 +211,7 @@ class TestDeployment:
     def test_it_lists_what_is_due_and_leaves_it_alone(
         self, service: Service, tmp_path: Path, answers: str, code: int
     ) -> None:
-        campaign = due_campaign(service)
+        campaign = service.add_due_campaign()
         before = service.snapshot()
         cloud = Cloud(tmp_path / "cloud", service.url)
         result = cloud.deploy(answers=answers, RUNNER_TOKENS=service.token)
@@ -244,5 +223,5 @@ class TestDeployment:
 
 
 def test_every_file_that_the_page_names_exists() -> None:
-    for name in re.findall(r"`((?:supabase|runner|docs)/[\w./-]+)`", TEXT):
+    for name in re.findall(r"`((?:supabase|runner|docs)/[\w./-]+)`", PAGE.text):
         assert (ROOT / name).exists(), name

@@ -5,90 +5,50 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import psycopg
 
 from runner.settings import HttpSettings
+from tests.documentation import ROOT, Page, shell
 from tests.http.service import Service
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-
-
-def blocks(language: str, containing: str) -> list[str]:
-    """The code blocks of a language that hold a text; at least one."""
-    found = [block for block in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if containing in block]
-    assert found, f"the README has no {language} block with {containing!r}"
-    return found
-
-
-def due_campaign(service: Service) -> str:
-    organization = service.add_organization()
-    service.add_contacts(organization, 3)
-    return service.add_campaign(organization)
-
-
-def environment(service: Service) -> dict[str, str]:
-    return {
-        "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
-        "PYTHONPATH": str(ROOT),
-        "SUPABASE_URL": service.project.url,
-        "SUPABASE_SECRET_KEY": service.project.secret_key,
-        "SYSTEM_USER_ID": service.system_user_id,
-    }
-
-
-def shell(block: str, service: Service, folder: Path) -> str:
-    return subprocess.run(
-        ["/bin/sh", "-eu"],
-        input=block,
-        cwd=folder,
-        env=environment(service),
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+PAGE = Page("README.md")
 
 
 def test_the_curl_commands_launch_what_is_due(service: Service, tmp_path: Path) -> None:
-    campaign = due_campaign(service)
+    campaign = service.add_due_campaign()
     (tmp_path / ".local").mkdir()
     (tmp_path / ".local" / "env").write_text(f"RUNNER_URL={service.url}\nRUNNER_TOKEN={service.token}\n")
-    [block] = blocks("sh", "curl")
-    forecast, answer = (json.loads(line) for line in shell(block, service, tmp_path).replace("}{", "}\n{").splitlines())
+    [block] = PAGE.blocks("sh", "curl")
+    forecast, answer = (
+        json.loads(line) for line in shell(block, service.settings, tmp_path).replace("}{", "}\n{").splitlines()
+    )
     assert forecast == answer
     assert [outcome["campaign_id"] for outcome in answer["campaigns"]] == [campaign]
 
 
 def test_the_shell_commands_launch_what_is_due(service: Service, tmp_path: Path) -> None:
-    campaign = due_campaign(service)
-    [block] = blocks("sh", "python -m runner")
-    output = shell(block, service, tmp_path)
+    campaign = service.add_due_campaign()
+    [block] = PAGE.blocks("sh", "python -m runner")
+    output = shell(block, service.settings, tmp_path)
     answer, rest = json.JSONDecoder().raw_decode(output[output.index("{") :])
     assert answer["campaigns"][0]["campaign_id"] == campaign
     assert output[output.index("{") + rest :].strip() == "0 freed for the next run."
 
 
 def test_the_python_example_launches_what_is_due(service: Service, tmp_path: Path) -> None:
-    due_campaign(service)
-    [block] = blocks("python", "run_campaign_automation")
-    output = subprocess.run(
-        [sys.executable, "-c", block],
-        cwd=tmp_path,
-        env=environment(service),
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    service.add_due_campaign()
+    [block] = PAGE.blocks("python", "run_campaign_automation")
+    (tmp_path / "example.py").write_text(block)
+    output = shell("python example.py", service.settings, tmp_path)
     assert output == "1 ['Campaign']\n"
 
 
 def test_the_response_has_the_keys_that_the_readme_shows(service: Service) -> None:
-    [block] = blocks("json", "processed_count")
+    [block] = PAGE.blocks("json", "processed_count")
     shown = json.loads(block)
-    due_campaign(service)
+    service.add_due_campaign()
     stranger = service.add_organization(is_member=False)
     service.add_campaign(stranger)
     answer = service.run()
@@ -99,7 +59,7 @@ def test_the_response_has_the_keys_that_the_readme_shows(service: Service) -> No
 
 def test_the_index_commands_are_those_of_the_migrations(service: Service) -> None:
     """Built beforehand under these names, with these definitions, they are what the migration finds or would make."""
-    [block] = blocks("sql", "create index concurrently")
+    [block] = PAGE.blocks("sql", "create index concurrently")
     commands = [line for line in block.splitlines() if line]
     named = {match[1]: match[0] for line in commands if (match := re.search(r"exists (\w+) on", line))}
 
@@ -129,10 +89,10 @@ def test_the_index_commands_are_those_of_the_migrations(service: Service) -> Non
 def test_every_setting_stands_in_the_readme_and_in_the_example() -> None:
     names = {name.upper() for name in HttpSettings.model_fields}
     example = (ROOT / ".env.example").read_text()
-    assert {name for name in names if f"`{name}`" not in README} == set()
+    assert {name for name in names if f"`{name}`" not in PAGE.text} == set()
     assert {name for name in names if name not in example} == set()
     # And none that does not exist.
-    table = README.split("## Settings")[1].split("\n## ")[0]
+    table = PAGE.text.split("## Settings")[1].split("\n## ")[0]
     shown = {match for match in re.findall(r"^\| `([A-Z_]+)`", table, re.MULTILINE)}
     assert shown <= names
 

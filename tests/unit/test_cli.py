@@ -51,7 +51,8 @@ def test_what_was_launched_is_shown_in_a_table(launches: FakeApi) -> None:
 def test_json_is_the_body_of_the_contract_and_alone_on_stdout(launches: FakeApi) -> None:
     result = invoke("run", "--json")
     assert json.loads(result.stdout) == report(outcome(1, recipients=20_000))
-    assert json.loads(result.stderr)["message"] == "Run finished: 1 launched, 0 failed."
+    messages = [json.loads(line)["message"] for line in result.stderr.splitlines()]
+    assert messages == ["A campaign was launched to 20000 recipients.", "Run finished: 1 launched, 0 failed."]
 
 
 def test_an_idle_run_is_no_error(launches: FakeApi) -> None:

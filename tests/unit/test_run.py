@@ -569,8 +569,9 @@ class TestLog:
         lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
         assert [(line["severity"], line.get("campaign_id")) for line in lines] == [
             ("WARNING", outcome(1)["campaign_id"]),
+            ("INFO", outcome(2)["campaign_id"]),
             ("WARNING", failure()["campaign_id"]),
             ("INFO", None),
         ]
-        assert "Too many." in lines[1]["message"]
+        assert "Too many." in lines[2]["message"]
         assert "Campaign 1" not in str(lines)  # a name is row data

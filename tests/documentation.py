@@ -1,0 +1,43 @@
+"""The pages of the documentation, and the commands in them as a reader would run them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+class Page:
+    """A page, by its path in the repository."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.text = (ROOT / path).read_text()
+
+    def blocks(self, language: str, containing: str = "") -> list[str]:
+        """The code blocks of a language that hold a text; at least one."""
+        found = re.findall(rf"^ *```{language}\n(.*?)^ *```", self.text, re.DOTALL | re.MULTILINE)
+        chosen = [block for block in found if containing in block]
+        assert chosen, f"{self.path} has no {language} block with {containing!r}"
+        return chosen
+
+
+def shell(block: str, environment: Mapping[str, str], folder: Path) -> str:
+    """What a block prints, run in a folder by a shell that stops at the first failure.
+
+    It finds our Python, and nothing of the environment but what is given.
+    """
+    programs = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
+    return subprocess.run(
+        ["/bin/sh", "-eu"],
+        input=block,
+        cwd=folder,
+        env={"PATH": programs, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
