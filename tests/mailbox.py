@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from typing import Self, cast
+from typing import Self
 
 
 class Mailbox:
@@ -89,7 +89,7 @@ class Mailbox:
             elif command.upper() == "DATA":
                 connection.wfile.write(b"354 go on\r\n")
                 data = b"".join(iter(connection.rfile.readline, b".\r\n"))
-                self._keep(cast(EmailMessage, message_from_bytes(data, policy=policy.default)))
+                self._keep(message_from_bytes(data, policy=policy.default))
 
     def _keep(self, message: EmailMessage) -> None:
         with self._lock:

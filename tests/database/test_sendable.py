@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -33,7 +34,7 @@ def service(connect_as: Connect) -> Connection:
 def test_after_a_launch_every_recipient_may_be_sent_with_what_a_sender_needs(
     organization: UUID, factory: Factory, automation: Automate, service: Connection
 ) -> None:
-    names = {"first_name": "Ann", "last_name": "Lee"}
+    names: dict[str, Any] = {"first_name": "Ann", "last_name": "Lee"}
     contact = factory.contact(organization, email=" Ann@example.org\n", mobile="+41 79 000 00 00", **names)
     without_email = factory.contact(organization, email=" ", mobile="+41 79 000 00 01")
     campaign = factory.campaign(organization)
