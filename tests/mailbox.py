@@ -27,6 +27,8 @@ class Mailbox:
         mailbox = self
 
         class Handler(socketserver.StreamRequestHandler):
+            disable_nagle_algorithm = True
+
             def handle(self) -> None:
                 mailbox._serve(self)
 

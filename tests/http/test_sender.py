@@ -130,7 +130,8 @@ def test_a_pause_stops_all_but_the_message_that_is_being_handed_over(
     assert addresses(service, campaign, "sent") == Counter(mailbox.addresses)
     assert service.status(campaign) == "paused"
 
-    service.execute("update campaigns set status = 'sending'")
+    service.execute("update campaigns set status = 'scheduled'")
+    service.run()
     end(start_sender(), start_sender())
 
     assert Counter(mailbox.addresses) == addresses(service, campaign)
