@@ -155,13 +155,28 @@ def test_the_first_and_the_last_possible_id_may_be_sent(
     assert sendable(service, campaign) == contacts
 
 
+@pytest.mark.parametrize("statistics", ["none", "of an empty table", "of another campaign", "current"])
 def test_the_next_page_reads_only_its_own_part_of_contacts_and_recipients(
-    organization: UUID, factory: Factory, automation: Automate, service: Connection, database: Connection
+    statistics: str,
+    organization: UUID,
+    factory: Factory,
+    automation: Automate,
+    service: Connection,
+    database: Connection,
 ) -> None:
+    """Whatever the planner knows of the recipients: a launch has just written them."""
+    database.execute("alter table campaign_recipients set (autovacuum_enabled = off)")
     contacts = factory.contacts(organization, 5_000)
+    database.execute("vacuum analyze contacts")
+    if statistics == "of another campaign":
+        factory.campaign(organization)
+        automation().launch()
+    if statistics != "none":
+        database.execute("analyze campaign_recipients")
     campaign = factory.campaign(organization)
     automation().launch()
-    database.execute("vacuum analyze")
+    if statistics == "current":
+        database.execute("analyze campaign_recipients")
     page = """
         select contact_id from public.campaign_runner_sendable
         where campaign_id = %s and contact_id > %s order by contact_id limit 50
@@ -196,10 +211,14 @@ class TestPrivileges:
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="campaign_runner_sendable"):
             granted.execute("select * from public.campaign_runner_sendable")
 
-    def test_it_lends_nobody_the_rights_of_its_owner(
+    def test_it_reads_with_the_rights_of_whoever_asks(self, service: Connection, database: Connection) -> None:
+        database.execute("revoke select on contacts from service_role")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="contacts"):
+            service.execute("select * from public.campaign_runner_sendable")
+
+    def test_a_grant_of_it_does_not_open_the_audience(
         self, organization: UUID, factory: Factory, connect_as: Connect, database: Connection
     ) -> None:
-        """Whoever is granted the view still needs what it reads, and the audience is closed to all but the sender."""
         member = factory.user()
         factory.member(organization, member, role="owner")
         database.execute("grant select on public.campaign_runner_sendable to authenticated")
