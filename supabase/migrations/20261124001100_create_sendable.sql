@@ -55,7 +55,7 @@ as
         );
 comment on view public.campaign_runner_sendable is
     'What may be sent now: the pending recipients of sending campaigns whose contacts get the campaign by its audience of '
-    'this moment. A millisecond a row: read it by campaign_id and contact_id, in that order, with a limit.';
+    'this moment. A millisecond a row: read one campaign, in the order of contact_id, with a limit.';
 revoke all on public.campaign_runner_sendable from public, anon, authenticated;
 grant select on public.campaign_runner_sendable to service_role;
 
