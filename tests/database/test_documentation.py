@@ -6,6 +6,7 @@ import ast
 import configparser
 import json
 import re
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from uuid import UUID
 import pytest
 
 from local.migration import MIGRATIONS
+from runner.cli import cli
 from tests.automation import Automation
 from tests.conftest import Connection
 from tests.factory import Factory
@@ -81,6 +83,16 @@ def test_every_name_of_the_database_that_is_used_exists(page: Path) -> None:
     names = set(re.findall(r"\bcampaign_runner[._]\w+", page.read_text()))
     own = set(re.findall(r"function (campaign_runner\.\w+)", page.read_text()))  # what the page itself creates
     assert {name for name in names - own if not re.search(rf"\b{re.escape(name)}\b", migrations)} == set()
+
+
+@pages
+def test_every_command_of_the_shell_and_every_target_of_make_exists(page: Path) -> None:
+    text = page.read_text()
+    for command in re.findall(r"python -m runner ([a-z][^`|#\n]*)", text):
+        name, *arguments = shlex.split(re.sub(r"\b(CAMPAIGN_)?ID\b", str(UUID(int=0)), command))
+        cli.commands[name].make_context(name, arguments)  # parses, and does not run
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^)make ([a-z]+)", text, re.MULTILINE)) <= targets
 
 
 def arrows(containing: str) -> set[tuple[str, str]]:

@@ -120,18 +120,17 @@ def test_rules_that_were_widened_after_the_launch_add_nobody(
     assert bob not in records.recipients(database, campaign)
 
 
-@pytest.mark.parametrize("status", ["draft", "scheduled", "paused", "failed", "sent"])
 def test_nothing_of_a_campaign_that_is_not_sending_may_be_sent(
-    status: str, organization: UUID, factory: Factory, automation: Automate, service: Connection
+    organization: UUID, factory: Factory, automation: Automate, service: Connection
 ) -> None:
-    factory.contacts(organization, 2)
+    contacts = set(factory.contacts(organization, 2))
     campaign = factory.campaign(organization)
     automation().launch()
-    assert len(sendable(service, campaign)) == 2
-
-    factory.update("campaigns", campaign, status=status)
-
-    assert sendable(service, campaign) == set()
+    for status in ("draft", "scheduled", "paused", "failed", "sent"):
+        factory.update("campaigns", campaign, status=status)
+        assert sendable(service, campaign) == set()
+        factory.update("campaigns", campaign, status="sending")
+        assert sendable(service, campaign) == contacts
 
 
 def test_only_what_is_pending_may_be_sent(
@@ -179,7 +178,7 @@ def test_the_next_page_reads_only_its_own_part_of_contacts_and_recipients(
 ) -> None:
     """Whatever the planner knows of the recipients: a launch has just written them."""
     database.execute("alter table campaign_recipients set (autovacuum_enabled = off)")
-    contacts = factory.contacts(organization, 5_000)
+    contacts = factory.contacts(organization, 2_000)
     database.execute("vacuum analyze contacts")
     if statistics == "of another campaign":
         factory.campaign(organization)
@@ -202,10 +201,10 @@ def test_the_next_page_reads_only_its_own_part_of_contacts_and_recipients(
 
     with service.transaction():
         [before] = records.rows(service, read, tables)
-        shown = [row["contact_id"] for row in records.rows(service, page, campaign, contacts[3_999])]
+        shown = [row["contact_id"] for row in records.rows(service, page, campaign, contacts[999])]
         [after] = records.rows(service, read, tables)
 
-    assert shown == contacts[4_000:4_050]
+    assert shown == contacts[1_000:1_050]
     assert after["n"] - before["n"] < 50 * 10
 
 
