@@ -16,6 +16,7 @@ from tests.factory import Factory
 
 PARTITIONS = 4
 TABLE = """
+    drop view public.campaign_runner_sendable;
     drop table public.campaign_recipients;
     create table public.campaign_recipients (
         campaign_id uuid not null references public.campaigns (id) on delete cascade,
