@@ -26,8 +26,8 @@ as
             first_name::text as first_name,
             last_name::text as last_name
         from public.contacts k
-        where k.id = r.contact_id
-        offset 0 -- one look into the index for each; a merge join would walk the contacts of all organizations
+        where k.organization_id = c.organization_id and k.id = r.contact_id
+        offset 0 -- one look into the index for each; a merge join would walk all contacts
     ) contact
     where c.status = 'sending'
         -- As a case, which the planner does not take for selective. Where it knows nothing of the recipients yet, which is so
