@@ -52,7 +52,7 @@ RICH_BY_HAND = """
 """
 # Recipients as many a project has them: a surrogate id, a foreign key a column, and five indexes.
 RICHER_TABLE = """
-    drop table public.campaign_recipients;
+    drop table public.campaign_recipients cascade; -- with the view of the sender
     create table public.campaign_recipients (
         id uuid primary key default gen_random_uuid(),
         campaign_id uuid not null references public.campaigns (id) on delete cascade,

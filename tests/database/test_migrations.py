@@ -36,10 +36,12 @@ SCHEMA: LiteralString = """
     join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
     left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
     where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'p')
+        and c.relname not like 'campaign\\_runner\\_%%'
     union all
     select 'table', c.oid::regclass::text, concat_ws(' ', c.relowner::regrole, c.relrowsecurity, c.relforcerowsecurity,
         obj_description(c.oid))
     from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'p', 'S')
+        and c.relname not like 'campaign\\_runner\\_%%'
     union all
     select 'constraint', conrelid::regclass::text, conname || ' ' || pg_get_constraintdef(oid)
     from pg_constraint where connamespace = 'public'::regnamespace
@@ -61,6 +63,7 @@ SCHEMA: LiteralString = """
     union all
     select 'grant', table_name, concat_ws(' ', grantee, privilege_type) from information_schema.role_table_grants
     where table_schema = 'public' and grantee <> 'service_role'
+        and table_name not like 'campaign\\_runner\\_%%'
     order by 1, 2, 3
 """
 
@@ -197,6 +200,11 @@ def test_a_project_that_has_these_tables_can_launch(max_rows: int, project: Conn
     ]
     query = "select from campaign_recipients where campaign_id = %s and personalization ? 'email'"
     assert len(records.rows(project, query, everybody)) == 5
+    # What such a project lacks is NULL to the sender; what is not pending is not shown.
+    query = "select contact_id, mobile, first_name, last_name from campaign_runner_sendable"
+    assert {tuple(row.values()) for row in records.rows(project, query)} == {
+        (contact, None, None, None) for contact in (vip, *others)
+    }
 
 
 @pytest.mark.every_version
@@ -326,6 +334,7 @@ def test_uninstalling_leaves_the_public_tables_and_their_rows_and_nothing_of_the
     assert indexes(project) == set()
     assert records.rows(project, "select from pg_namespace where nspname = 'campaign_runner'") == []
     assert records.rows(project, "select from pg_proc where proname like 'campaign%%runner%%'") == []
+    assert records.rows(project, "select from pg_class where relname like 'campaign%%runner%%'") == []
     assert migrate(project) == []
 
 

@@ -16,6 +16,7 @@ from tests.factory import Factory
 
 PARTITIONS = 4
 TABLE = """
+    drop view public.campaign_runner_sendable;
     drop table public.campaign_recipients;
     create table public.campaign_recipients (
         campaign_id uuid not null references public.campaigns (id) on delete cascade,
@@ -67,6 +68,8 @@ def test_campaigns_are_launched_whole_into_partitions(max_rows: int, partitioned
     assert {UUID(outcome["campaign_id"]) for outcome in report["campaigns"]} == audiences.keys()
     for campaign, audience in audiences.items():
         assert set(records.recipients(partitioned, campaign)) == audience
+    query = "select contact_id from public.campaign_runner_sendable where campaign_id = %s"
+    assert {row["contact_id"] for row in records.rows(partitioned, query, resumed)} == audiences[resumed]
     used = "select distinct tableoid from public.campaign_recipients"
     assert len(records.rows(partitioned, used)) > 1
     assert Automation(partitioned, system_user).launch()["processed_count"] == 0

@@ -24,6 +24,7 @@ CALLS = {
     "preview": "select public.campaign_runner_preview(null, gen_random_uuid(), '{member}', 100)",
     "audience": "select campaign_runner.audience(gen_random_uuid())",
     "flip": "select campaign_runner.flip(gen_random_uuid(), 1, 1, gen_random_uuid(), now())",
+    "sendable": "select * from public.campaign_runner_sendable",
     "ledger": "select * from campaign_runner.launches",
     "recipients": "insert into campaign_recipients (campaign_id) values (gen_random_uuid())",
     "recipients of a campaign": "delete from campaign_recipients",

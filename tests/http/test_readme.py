@@ -37,6 +37,25 @@ def test_the_shell_commands_launch_what_is_due(service: Service, tmp_path: Path)
     assert output[output.index("{") + rest :].strip() == "0 freed for the next run."
 
 
+def test_the_settings_of_make_serve_are_put_into_the_environment(service: Service, tmp_path: Path) -> None:
+    [command] = re.findall(r"`(\. \.venv[^`]*)`", README)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / ".local").mkdir()
+    settings = environment(service)
+    names = ("SUPABASE_URL", "SUPABASE_SECRET_KEY", "SYSTEM_USER_ID")
+    (tmp_path / ".local" / "env").write_text("".join(f"{name}={settings.pop(name)}\n" for name in names))
+    campaign = due_campaign(service)
+    answer = subprocess.run(
+        ["/bin/sh", "-eu", "-c", f"{command}; python -m runner run --json"],
+        cwd=tmp_path,
+        env={**settings, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(answer.stdout)["campaigns"][0]["campaign_id"] == campaign
+
+
 def test_the_python_example_launches_what_is_due(service: Service, tmp_path: Path) -> None:
     service.add_due_campaign()
     [block] = PAGE.blocks("python", "run_campaign_automation")

@@ -1,0 +1,153 @@
+"""README.md and docs/: whatever no other test runs is parsed, links lead somewhere, and the pictures show what is."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from local.migration import MIGRATIONS
+from runner.cli import cli
+from tests.automation import Automation
+from tests.conftest import Connection
+from tests.factory import Factory
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
+# Lines of the two kinds of diagrams, as far as the pages use them.
+MERMAID = {
+    "sequenceDiagram": re.compile(
+        r"(participant|actor) \w+ as .+|\w+-?->>\w+: .+|Note over \w+: .+|loop .+|end",
+    ),
+    "stateDiagram-v2": re.compile(r"(\[\*\]|\w+) --> (\[\*\]|\w+)(: .+)?|\w+: .+"),
+}
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
+
+
+def blocks(page: Path, language: str | None = None) -> list[str]:
+    found = BLOCK.findall(page.read_text())
+    return [text for _, name, text in found if language in (None, name)]
+
+
+@pages
+def test_every_block_is_in_a_language_that_is_parsed(page: Path) -> None:
+    languages = {name for _, name, _ in BLOCK.findall(page.read_text())}
+    assert languages <= {"", "sh", "python", "json", "sql", "ini", "crontab", "mermaid"}
+
+
+@pages
+def test_every_block_parses(page: Path) -> None:
+    for text in blocks(page, "sh"):
+        subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+    for text in blocks(page, "python"):
+        ast.parse(text)
+    for text in blocks(page, "json"):
+        json.loads(text)
+    for text in blocks(page, "ini"):
+        configparser.ConfigParser(interpolation=None).read_string(text)
+    for text in blocks(page, "mermaid"):
+        kind, *lines = [line.strip() for line in text.splitlines()]
+        assert [line for line in lines if not MERMAID[kind].fullmatch(line)] == []
+
+
+def test_every_sql_block_parses(database: Connection) -> None:
+    """By the database, which reads the body of a function and does not run it."""
+    for text in [text for page in PAGES for text in blocks(page, "sql")]:
+        database.execute(
+            f"do $parsed$ begin if false then {text.rstrip().rstrip(';')}\n; end if; end $parsed$".encode()
+        )
+
+
+@pages
+def test_every_link_and_every_file_that_is_named_leads_somewhere(page: Path) -> None:
+    text = BLOCK.sub("", page.read_text())
+    links = [link.partition("#")[0] for link in re.findall(r"\]\((?!https?:)([^)]+)\)", text)]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+    named = re.findall(r"`((?:docs|local|runner|supabase|tests)/[\w./*-]*)`", text)
+    assert [name for name in named if not list(ROOT.glob(name))] == []
+
+
+@pages
+def test_every_name_of_the_database_that_is_used_exists(page: Path) -> None:
+    migrations = "".join(file.read_text() for file in MIGRATIONS.glob("*.sql"))
+    names = set(re.findall(r"\bcampaign_runner[._]\w+", page.read_text()))
+    own = set(re.findall(r"function (campaign_runner\.\w+)", page.read_text()))  # what the page itself creates
+    assert {name for name in names - own if not re.search(rf"\b{re.escape(name)}\b", migrations)} == set()
+
+
+@pages
+def test_every_command_of_the_shell_and_every_target_of_make_exists(page: Path) -> None:
+    text = page.read_text()
+    for command in re.findall(r"python -m runner ([a-z][^`|#\n]*)", text):
+        name, *arguments = shlex.split(re.sub(r"\b(CAMPAIGN_)?ID\b", str(UUID(int=0)), command))
+        cli.commands[name].make_context(name, arguments)  # parses, and does not run
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^)make ([a-z]+)", text, re.MULTILINE)) <= targets
+
+
+def arrows(containing: str) -> set[tuple[str, str]]:
+    """Of the state diagram of docs/design.md, less those that stay where they are."""
+    [picture] = [text for text in blocks(ROOT / "docs" / "design.md", "mermaid") if containing in text]
+    found = re.findall(r"(\[\*\]|\w+) --> (\[\*\]|\w+)", picture)
+    assert found
+    return {(before, after) for before, after in found if before != after}
+
+
+def test_the_states_of_the_picture_are_those_of_the_ledger(database: Connection) -> None:
+    shown = {state for arrow in arrows("reconciling") for state in arrow} - {"[*]"}
+    query = "select pg_get_constraintdef(oid) from pg_constraint where conname = 'state_is_known'"
+    [(constraint,)] = database.execute(query).fetchall()
+    assert shown == set(re.findall(r"'(\w+)'", constraint))
+
+
+def test_launches_take_just_the_ways_that_the_picture_shows(
+    organization: UUID, factory: Factory, automation: Callable[..., Automation], database: Connection
+) -> None:
+    database.execute(
+        """
+        create table ways (before text, after text);
+        grant insert on ways to service_role;
+        create function note() returns trigger language plpgsql as $$ begin
+            insert into public.ways values (case when tg_op = 'UPDATE' then old.state else '[*]' end, new.state);
+            return null;
+        end $$;
+        create trigger note after insert or update on campaign_runner.launches for each row execute function note();
+        """
+    )
+    contacts = factory.contacts(organization, 6)
+
+    def delete_after(steps: int, organization: UUID = organization) -> None:
+        campaign, run = factory.campaign(organization), automation(max_rows=1)
+        for _ in range(steps):
+            run.step()
+        factory.delete("campaigns", [campaign])
+        automation().launch()
+
+    factory.campaign(organization)  # in one step
+    automation().launch()
+    factory.recipient(factory.campaign(organization), contacts[0])  # chosen beforehand
+    automation().launch()
+    factory.campaign(organization)  # in several
+    automation(max_rows=2).launch()
+    edited = factory.campaign(organization, rules={})  # edited on the way
+    run = automation(max_rows=2)
+    run.step()
+    database.execute("update campaign_target_rules set exclude_inactive = false where campaign_id = %s", (edited,))
+    run.launch()
+    delete_after(1, factory.organization())  # where the system user may do nothing
+    delete_after(2)
+    delete_after(8)
+
+    taken = set(database.execute("select before, after from ways where before <> after").fetchall())
+    ends = {("launched", "[*]"), ("abandoned", "[*]")}
+    assert taken | ends == arrows("reconciling")

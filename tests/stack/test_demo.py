@@ -1,0 +1,26 @@
+"""`make run`, which judges its outcome by itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_make_run_plays_the_main_job_and_shows_before_and_after(tmp_path: Path) -> None:
+    recipe = subprocess.run(["make", "--dry-run", "run"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert recipe.splitlines()[-1].split()[1:] == ["-m", "local", "run"]
+
+    played = subprocess.run(
+        [sys.executable, "-m", "local", "run"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert "Newsletter to 25,000     Northwind     scheduled → sending            0 → 25,000" in played
+    assert played.splitlines()[-1] == "Everything is stopped, and its data thrown away."
