@@ -150,10 +150,10 @@ begin
                     c.id, nullif(lower(btrim(c.email::text, E' \t\n\v\f\r')), '') as address, mobile::text as mobile,
                     c.country::text as country, c.is_active, c.is_subscribed, deleted_at is not null as is_deleted
                 from public.contacts c
-                -- As pairs, for which an index has to lead with both.
+                -- As pairs, for which an index has to lead with both; and the last line as what no index is for.
                 where (c.organization_id, c.id) >= (v_organization_id, p_from)
                     and (c.organization_id, c.id) <= (v_organization_id, p_to)
-                    and (c.id < p_to or p_to = 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+                    and (c.id < p_to or p_to = 'ffffffff-ffff-ffff-ffff-ffffffffffff') is true
             ) contact
         ),
         -- Contacts below the range that share an address with one in it: whether one of them gets the mail is part of
@@ -290,7 +290,7 @@ begin
             -- instead of 0.1.
             where (r.campaign_id, r.contact_id) >= (p_campaign_id, p_from)
                 and (r.campaign_id, r.contact_id) <= (p_campaign_id, p_to)
-                and (r.contact_id < p_to or p_to = 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+                and (r.contact_id < p_to or p_to = 'ffffffff-ffff-ffff-ffff-ffffffffffff') is true
         )
         select
             coalesce(j.contact_id, p.contact_id),

@@ -446,7 +446,7 @@ begin
             from public.campaign_recipients r
             where (r.campaign_id, r.contact_id) >= (l.campaign_id, s.lo)
                 and (r.campaign_id, r.contact_id) <= (l.campaign_id, s.hi)
-                and (r.contact_id < s.hi or s.hi = 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+                and (r.contact_id < s.hi or s.hi = 'ffffffff-ffff-ffff-ffff-ffffffffffff') is true
         ) found
         where s.launch_id = p_launch_id
     ),

@@ -258,7 +258,8 @@ begin
         state = 'abandoned',
         closed_at = clock_timestamp(),
         -- Where they do not go with their campaign. Rows that come later are somebody else's.
-        left_recipients = coalesce(l.generates, false)
+        -- Of one that was still claimed: what the launch before it left.
+        left_recipients = coalesce(l.generates, campaign_runner.would_generate(l.campaign_id))
             and exists (select from public.campaign_recipients r where r.campaign_id = l.campaign_id)
     where l.id = any (array(
         select o.id

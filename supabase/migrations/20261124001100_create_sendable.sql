@@ -37,6 +37,21 @@ as
         -- stays a filter: as a join the planner took it for selective, and judged a million before it showed 500.
         and (
             select a.reason is null
+                -- Whom an equal address kept out of the launch is no recipient. A contact that came to the address later
+                -- takes nobody's mail away, unless it is a recipient too.
+                or (
+                    a.reason = 'duplicate_address'
+                    and not exists (
+                        select
+                        from public.contacts rival
+                        join public.campaign_recipients other
+                            on other.campaign_id = r.campaign_id and other.contact_id = rival.id
+                        where rival.organization_id = c.organization_id
+                            and hashtextextended(lower(btrim(rival.email::text, E' \t\n\v\f\r')), 0)
+                            = hashtextextended(lower(contact.email), 0)
+                            and rival.id < r.contact_id
+                    )
+                )
             from campaign_runner.audience(
                 r.campaign_id,
                 r.contact_id,

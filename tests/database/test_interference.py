@@ -290,6 +290,33 @@ def test_recipients_of_somebody_else_that_outlive_their_campaign_are_kept_when_i
     assert set(records.recipients(database, campaign)) == {contacts[0]}
 
 
+@pytest.mark.usefixtures("without_cascade")
+def test_recipients_that_outlive_their_campaign_are_still_ours_after_a_launch_that_never_began(
+    run: Automation,
+    organization: UUID,
+    campaign: UUID,
+    contacts: list[UUID],
+    factory: Factory,
+    system_user: UUID,
+    database: Connection,
+) -> None:
+    factory.delete("campaigns", [campaign])
+    run.step()
+    assert 0 < len(records.recipients(database, campaign)) < len(contacts)
+    database.execute("delete from organization_members")
+    factory.campaign(organization, id=campaign)
+    assert run.step()["failed"] == 1
+    factory.delete("campaigns", [campaign])
+    run.step()
+    factory.member(organization, system_user)
+    factory.campaign(organization, id=campaign)
+
+    run.finish()
+
+    assert_launched_exactly(database, campaign)
+    assert set(records.recipients(database, campaign)) == set(contacts)
+
+
 def test_a_campaign_that_is_replaced_by_its_twin_between_two_steps_has_its_whole_audience(
     organization: UUID, contacts: list[UUID], factory: Factory, automation: Automate, database: Connection
 ) -> None:

@@ -204,10 +204,18 @@ MUTANTS = (
     ),
     Mutant(
         "P8",
-        "a range of contacts is read by a plan that was made for any range",
+        "a plan for any range walks the contacts of all organizations",
         AUDIENCE,
-        "set plan_cache_mode = force_custom_plan",
-        "set plan_cache_mode = auto",
+        "where (c.organization_id, c.id) >= (v_organization_id, p_from)",
+        "where c.organization_id = v_organization_id and c.id >= p_from and c.id <= p_to",
+        ["tests/database/test_plans.py"],
+    ),
+    Mutant(
+        "P8",
+        "a plan from an empty table reads the recipients of all campaigns",
+        AUDIENCE,
+        "where (r.campaign_id, r.contact_id) >= (p_campaign_id, p_from)",
+        "where r.campaign_id = p_campaign_id and r.contact_id between p_from and p_to",
         ["tests/database/test_plans.py"],
     ),
     Mutant(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import psycopg
@@ -38,22 +39,13 @@ def test_the_shell_commands_launch_what_is_due(service: Service, tmp_path: Path)
 
 
 def test_the_settings_of_make_serve_are_put_into_the_environment(service: Service, tmp_path: Path) -> None:
-    [command] = re.findall(r"`(\. \.venv[^`]*)`", README)
+    [command] = re.findall(r"`(\. \.venv[^`]*)`", PAGE.text)
     (tmp_path / ".venv").symlink_to(sys.prefix)
     (tmp_path / ".local").mkdir()
-    settings = environment(service)
-    names = ("SUPABASE_URL", "SUPABASE_SECRET_KEY", "SYSTEM_USER_ID")
-    (tmp_path / ".local" / "env").write_text("".join(f"{name}={settings.pop(name)}\n" for name in names))
-    campaign = due_campaign(service)
-    answer = subprocess.run(
-        ["/bin/sh", "-eu", "-c", f"{command}; python -m runner run --json"],
-        cwd=tmp_path,
-        env={**settings, "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(answer.stdout)["campaigns"][0]["campaign_id"] == campaign
+    (tmp_path / ".local" / "env").write_text("".join(f"{name}={value}\n" for name, value in service.settings.items()))
+    campaign = service.add_due_campaign()
+    answer = json.loads(shell(f"{command}; python -m runner run --json", {}, tmp_path))
+    assert answer["campaigns"][0]["campaign_id"] == campaign
 
 
 def test_the_python_example_launches_what_is_due(service: Service, tmp_path: Path) -> None:
