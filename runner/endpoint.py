@@ -15,6 +15,7 @@ from runner.auth import authorize
 from runner.automation import automate
 from runner.errors import (
     BodyTooLarge,
+    HealthIsReadOnly,
     InvalidRequest,
     MethodNotAllowed,
     PathNotFound,
@@ -28,6 +29,8 @@ from runner.settings import HttpSettings
 from runner.stop import WorkerStop
 
 PATHS = ("/", "/api/campaigns/run-automation")
+HEALTH_PATH = "/health"
+HEALTH_RETRY_SECONDS = 60  # the next tick may have mended it
 BODY_BYTES = 16 * 1024
 
 _logger = logging.getLogger(__name__)
@@ -51,6 +54,8 @@ def answer(request: Request) -> Response:
             traces = [request.headers.get(name, "") for name in log.TRACE_HEADERS]
             context.enter_context(log.bound(**log.trace_field(traces, settings.google_cloud_project)))
             authorize(request.headers.get("Authorization"), settings.tokens, settings.identity)
+            if request.path == HEALTH_PATH:
+                return _health(request, settings)
             parameters = _parameters(request)
             run_id = uuid4()
             return _success(automate(settings, parameters, run_id=run_id, stop=WorkerStop()))
@@ -63,6 +68,22 @@ def answer(request: Request) -> Response:
             return _problem(Unexpected(), run_id)
         finally:
             _drain(request)
+
+
+def _health(request: Request, settings: HttpSettings) -> Response:
+    from runner.health import read_health  # not above: most requests are runs
+
+    if request.method not in ("GET", "HEAD"):
+        raise HealthIsReadOnly
+    if request.args:
+        raise InvalidRequest(f"{HEALTH_PATH} takes no parameters: it is about all organizations.")
+    health = read_health(settings)
+    is_late = health.is_late(settings.health_max_lateness_minutes)
+    response = _response(503 if is_late else 200, "application/json", health.model_dump_json(), None)
+    if is_late:
+        _logger.warning("A campaign has waited for a run for %d s: does anything call?", health.oldest_due_seconds)
+        response.headers["Retry-After"] = str(HEALTH_RETRY_SECONDS)
+    return response
 
 
 def _drain(request: Request) -> None:
