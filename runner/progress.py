@@ -19,6 +19,7 @@ from runner.status import duration, number, share
 
 INTERVAL_SECONDS = 1.0
 ANSWER_SECONDS = 5.0
+LINGER_SECONDS = 1.0
 LONGEST_NAME = 32
 
 _UP_AND_CLEAR = "\x1b[{}F\x1b[J"
@@ -45,7 +46,7 @@ def shown(settings: Settings, organization_id: UUID | None) -> Iterator[None]:
         over.set()
         sys.stderr = before
         screen.close()
-        watcher.join(INTERVAL_SECONDS)  # it may be waiting for an answer, which nobody will see
+        watcher.join(LINGER_SECONDS)  # it may be waiting for an answer, which nobody will see
 
 
 def _watch(settings: Settings, organization_id: UUID | None, screen: Screen, over: threading.Event) -> None:
@@ -69,16 +70,19 @@ class Speed:
 
     def __init__(self) -> None:
         self._first: dict[tuple[UUID, str], tuple[int, float]] = {}
+        self._last: dict[tuple[UUID, str], int] = {}
 
     def measured(self, health: Health, now: float) -> dict[UUID, float]:
         """The speeds at this moment. One that was not seen to move yet has none."""
         speeds = {}
         for campaign in health.generating.campaigns:
-            done, since = self._first.setdefault((campaign.campaign_id, campaign.state), (campaign.contacts_done, now))
-            if campaign.contacts_done < done:  # the pass began again
-                self._first[campaign.campaign_id, campaign.state] = campaign.contacts_done, now
-            elif campaign.contacts_done > done and now > since:
-                speeds[campaign.campaign_id] = (campaign.contacts_done - done) / (now - since)
+            this_pass, done = (campaign.campaign_id, campaign.state), campaign.contacts_done
+            if done < self._last.get(this_pass, 0):  # it began again
+                del self._first[this_pass]
+            self._last[this_pass] = done
+            first, since = self._first.setdefault(this_pass, (done, now))
+            if done > first and now > since:
+                speeds[campaign.campaign_id] = (done - first) / (now - since)
         return speeds
 
 
@@ -112,6 +116,7 @@ class Screen:
         self._stream = stream
         self._lock = threading.RLock()  # a signal handler may write while we do
         self._lines: list[str] = []
+        self._drawn = 0  # of them, above the cursor
         self._partial = False  # the last text did not end its line
         self._closed = False
 
@@ -121,12 +126,13 @@ class Screen:
             if self._closed:
                 return
             rows = max(1, os.get_terminal_size(self._stream.fileno()).lines - 2)
-            self._replace("", [_printable(line) for line in lines[-rows:]])
+            self._lines = [_printable(line) for line in lines[-rows:]]
+            self._redraw()
 
     def write(self, text: str) -> int:
         """Write text above the lines."""
         with self._lock:
-            self._replace(text, self._lines)
+            self._redraw(text)
         return len(text)
 
     def flush(self) -> None:
@@ -140,19 +146,18 @@ class Screen:
     def close(self) -> None:
         """Take the lines away. Text may still be written."""
         with self._lock:
-            self._replace("", [])
+            self._lines = []
+            self._redraw()
             self._closed = True
 
-    def _replace(self, text: str, lines: list[str]) -> None:
-        clear = _UP_AND_CLEAR.format(len(self._lines)) if self._lines else ""
-        if text:
-            self._partial = not text.endswith("\n")
-        # Lines below a text that has not ended yet would become part of it.
-        lines = [] if self._partial else lines
-        drawn = "".join(f"{line}\n" for line in lines)
-        self._stream.write(clear + text + (f"{_CUT}{drawn}{_WRAP}" if drawn else ""))
+    def _redraw(self, text: str = "") -> None:
+        clear = _UP_AND_CLEAR.format(self._drawn) if self._drawn else ""
+        self._partial = not text.endswith("\n") if text else self._partial
+        # Below a text that has not ended yet they would become part of it.
+        lines = "" if self._partial else "".join(f"{line}\n" for line in self._lines)
+        self._drawn = lines.count("\n")
+        self._stream.write(clear + text + (f"{_CUT}{lines}{_WRAP}" if lines else ""))
         self._stream.flush()
-        self._lines = lines
 
 
 def _printable(text: str) -> str:

@@ -158,16 +158,3 @@ def test_ctrl_c_leaves_a_clean_terminal(
         assert b"Work is left: run again to go on." in output
     else:
         assert "Error: interrupted" in terminal.visible()
-
-
-@pytest.mark.parametrize("option", ["--json", "--dry-run"])
-def test_other_kinds_of_a_run_show_no_progress(
-    service: Service, environment: dict[str, str], last_contact: str, option: str
-) -> None:
-    terminal = Terminal()
-    with run(environment, terminal, option) as process:
-        terminal.read_all()
-        process.communicate(timeout=60)
-        assert process.returncode == 0
-    assert "\x1b" not in terminal.text
-    assert "Run finished" in terminal.text
