@@ -191,6 +191,9 @@ def test_more_than_can_be_counted_is_estimated_from_statistics_or_not_at_all(
 ) -> None:
     database.execute("alter table contacts set (autovacuum_enabled = off)")
     other = factory.organization(system_user)
+    factory.contacts(organization, 3)
+    factory.contact(other)
+    database.execute("analyze contacts")  # which soon knows too little
     for tenant, number in ((organization, 101_000), (other, 1)):
         database.execute(
             "insert into contacts (organization_id, email) select %s, g || '@example.org'"
@@ -206,7 +209,7 @@ def test_more_than_can_be_counted_is_estimated_from_statistics_or_not_at_all(
     database.execute("analyze contacts")
 
     [known] = automation().health()["generating"]["campaigns"]
-    assert known["contacts_total"] == pytest.approx(101_000, rel=0.02)
+    assert known["contacts_total"] == pytest.approx(101_003, rel=0.02)
     assert (known["percent"], known["is_total_estimated"]) == (0, True)
 
 
@@ -314,4 +317,4 @@ def test_it_reads_no_ledger_from_end_to_end(
     assert health["due"] == {"count": 10_000, "is_capped": True}
     assert health["oldest_due"] is None
     assert read["through"] <= 10_001  # of the count, if that
-    assert read["picked"] <= 60_000
+    assert read["picked"] <= 42_000  # 10,000 for the oldest that is due, as many for the count, the rest for the lists
