@@ -26,19 +26,19 @@ class Count(BaseModel):
 
 
 class Campaign(BaseModel):
-    """A campaign that a list names."""
+    """A campaign that a list names; `organization_id` None: it belongs to none."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     campaign_id: UUID
-    organization_id: UUID
+    organization_id: UUID | None
     name: StrictStr
 
 
 class DueCampaign(Campaign):
-    """A campaign that waits for a run."""
+    """A campaign that waits for a run; `scheduled_at` None: it is a time that no calendar of ours has."""
 
-    scheduled_at: datetime
+    scheduled_at: datetime | None
 
 
 class GeneratingCampaign(Campaign):

@@ -51,7 +51,7 @@ create or replace function campaign_runner.open_launches(
     p_at_most integer,
     p_now timestamptz default now()
 )
-returns table (kind text, launch campaign_runner.launches, scheduled_at timestamptz, is_due boolean)
+returns table (kind text, launch campaign_runner.launches, name text, scheduled_at timestamptz, is_due boolean)
 language plpgsql
 stable
 set search_path = ''
@@ -103,7 +103,12 @@ begin
             )
         )
         -- One whose campaign was paused, rescheduled or deleted is open still, until somebody schedules that again.
-        select p.kind, p.launch, c.scheduled_at, coalesce(c.status = 'scheduled' and c.scheduled_at <= p_now, false)
+        select
+            p.kind,
+            p.launch,
+            coalesce(c.name::text, (p.launch).campaign_name),
+            c.scheduled_at,
+            coalesce(c.status = 'scheduled' and c.scheduled_at <= p_now, false)
         from page p
         left join public.campaigns c on c.id = (p.launch).campaign_id;
 end;
@@ -146,7 +151,7 @@ begin
     -- pass has judged, of those that the organization has. A reconcile is a second pass, and counts from the start.
     return query
         with under_way as materialized (
-            select (o.launch).*
+            select (o.launch).*, o.name
             from campaign_runner.open_launches(p_organization_id, p_read_at_most, p_now) o
             where o.is_due and o.kind = 'free' and (o.launch).state in ('generating', 'reconciling')
             order by (o.launch).id
@@ -160,7 +165,7 @@ begin
         select
             l.campaign_id,
             l.organization_id,
-            l.campaign_name,
+            l.name,
             l.state,
             done.contacts,
             case when t.contacts is not null then greatest(t.contacts, done.contacts) end,
@@ -210,7 +215,7 @@ begin
     return query
         with due_campaigns as materialized (
             -- A schedule of '-infinity' has no age, and would hide the others.
-            select c.id, c.organization_id, c.name::text, c.scheduled_at
+            select c.id, c.organization_id, coalesce(c.name::text, '') as name, c.scheduled_at
             from public.campaigns c
             where c.status = 'scheduled'
                 and c.scheduled_at <= p_now
@@ -232,7 +237,7 @@ begin
             select
                 (o.launch).campaign_id,
                 (o.launch).organization_id,
-                (o.launch).campaign_name,
+                o.name,
                 o.scheduled_at,
                 case
                     when o.kind = 'free' then greatest(
@@ -251,7 +256,8 @@ begin
             where o.is_due
                 and campaign_runner.is_free(o.launch, p_system_user_id, p_system_user_roles, p_now)
         )
-        select due.id, due.organization_id, due.name, due.scheduled_at, due.since
+        -- A step that is under way may have worked on it after this transaction began.
+        select due.id, due.organization_id, due.name, due.scheduled_at, least(due.since, p_now)
         from (
             select * from untried
             union all
@@ -311,7 +317,8 @@ begin
             'campaign_id', v_oldest_due.campaign_id,
             'organization_id', v_oldest_due.organization_id,
             'name', v_oldest_due.name,
-            'scheduled_at', v_oldest_due.scheduled_at
+            -- Infinite, or before Christ: there is no such time in JSON.
+            'scheduled_at', case when v_oldest_due.scheduled_at > '0001-01-02' then v_oldest_due.scheduled_at end
         ) end
     );
 
@@ -327,7 +334,7 @@ begin
         ) counted
     ),
     unscheduled as materialized (
-        select c.id, c.organization_id, c.name::text, row_number() over () as position
+        select c.id, c.organization_id, coalesce(c.name::text, '') as name, row_number() over () as position
         from public.campaigns c
         where c.status = 'scheduled'
             and c.scheduled_at is null
@@ -375,12 +382,12 @@ begin
     from under_way u;
 
     with pages as materialized (
-        select o.kind, o.launch, o.is_due
+        select o.kind, o.launch, o.name, o.is_due
         from campaign_runner.open_launches(p_organization_id, v_open_at_most, v_now) o
         where o.kind <> 'free'
     ),
     waiting as (
-        select p.kind, p.launch, row_number() over (
+        select p.kind, p.launch, p.name, row_number() over (
             partition by p.kind order by (p.launch).next_attempt_at, (p.launch).id desc
         ) as position
         from pages p
@@ -401,7 +408,7 @@ begin
                         jsonb_build_object(
                             'campaign_id', (w.launch).campaign_id,
                             'organization_id', (w.launch).organization_id,
-                            'name', (w.launch).campaign_name,
+                            'name', w.name,
                             'attempts', (w.launch).attempts,
                             'next_attempt_at', nullif((w.launch).next_attempt_at, 'infinity'),
                             'last_error', (w.launch).last_error

@@ -123,7 +123,7 @@ def test_a_held_campaign_is_held_until_somebody_edits_it(
 
     health = automation().health()
     assert named(health) == {}
-    assert health["oldest_due"]["name"] == "late"  # as the ledger knows it
+    assert health["oldest_due"]["name"] == "late, edited"
     assert 0 <= health["oldest_due_seconds"] < 60  # not since its schedule, at which it was tried
 
 
@@ -318,3 +318,28 @@ def test_it_reads_no_ledger_from_end_to_end(
     assert health["oldest_due"] is None
     assert read["through"] <= 10_001  # of the count, if that
     assert read["picked"] <= 42_000  # 10,000 for the oldest that is due, as many for the count, the rest for the lists
+
+
+@pytest.mark.parametrize("scheduled_at", ["-infinity", "0044-03-15 BC"])
+def test_a_time_that_no_calendar_has_breaks_nothing(
+    scheduled_at: str, organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    factory.contacts(organization, 8)
+    factory.campaign(organization, name="strange")
+    database.execute("update campaigns set scheduled_at = %s", (scheduled_at,))
+    for _ in range(2):
+        health = Health.model_validate(automation().health())
+        assert health.due.count == 1
+        assert health.oldest_due is None or health.oldest_due.scheduled_at is None
+        automation(max_rows=2).step()
+
+
+def test_a_launch_that_is_worked_on_at_this_moment_waits_for_no_negative_time(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    factory.contacts(organization, 8)
+    factory.campaign(organization)
+    automation(max_rows=2).step()
+    database.execute("update campaign_runner.launch_slices set worked_at = now() + interval '1 minute'")
+
+    assert automation().health()["oldest_due_seconds"] == 0
