@@ -162,14 +162,17 @@ def test_what_is_under_way_says_how_far_it_is_in_each_of_its_passes(
     while run.step()["work_left"]:
         seen += automation().health()["generating"]["campaigns"]
 
-    first, last = seen[0], seen[-1]
-    assert {(s["contacts_total"], s["is_total_estimated"]) for s in seen} == {(10, False)}
-    assert (first["name"], first["state"], first["contacts_done"], first["percent"]) == ("large", "generating", 2, 20)
-    assert first["recipients_inserted"] == 1
-    assert [s["percent"] for s in seen if s["state"] == "generating"] == [20, 40, 60, 80]
-    assert last["state"] == "reconciling"
-    assert last["recipients_inserted"] == 8
+    passes = {
+        state: [s["contacts_done"] for s in seen if s["state"] == state] for state in ("generating", "reconciling")
+    }
+    for done in passes.values():
+        assert done == sorted(done)
+        assert done[0] < 5
+        assert done[-1] > 5
+    assert [s["state"] for s in seen] == [state for state, done in passes.items() for _ in done]
     assert all(s["percent"] == s["contacts_done"] * 10 for s in seen)
+    assert {(s["name"], s["contacts_total"], s["is_total_estimated"]) for s in seen} == {("large", 10, False)}
+    assert seen[0]["recipients_inserted"] < seen[-1]["recipients_inserted"] == 8
 
 
 def test_a_launch_that_is_worked_on_is_not_late_and_one_that_stands_still_is(
