@@ -12,5 +12,8 @@ endpoint.prepare()
 
 @functions_framework.http
 def run_campaigns(request: Request) -> Response:
-    """Launch the campaigns that are due: `POST /` or `POST /api/campaigns/run-automation`, with a bearer token."""
+    """Launch the campaigns that are due: `POST /` or `POST /api/campaigns/run-automation`, with a bearer token.
+
+    `GET /health`, with the same token, tells whether that happens.
+    """
     return endpoint.answer(request)

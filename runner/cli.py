@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from uuid import UUID
 
 import click
@@ -18,6 +20,7 @@ from runner.settings import Settings
 from runner.stop import stop_on_signals
 
 CAMPAIGN_ERRORS = 1
+NEEDS_SOMEBODY = 1
 COULD_NOT_RUN = 3  # 2 is click's, for a wrong usage
 
 LAUNCHED = ("CAMPAIGN", "STATUS", "RECIPIENTS", "ORGANIZATION")
@@ -64,9 +67,14 @@ Exit codes:
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, as the HTTP function answers it.")
 @click.pass_context
 def run(context: click.Context, organization_id: UUID | None, dry_run: bool, as_json: bool) -> None:
-    """Launch the campaigns that are due, and print them."""
+    """Launch the campaigns that are due, and print them.
+
+    On a terminal, what is being generated is shown meanwhile, with how long the present pass still takes.
+    """
     with _explained(context), stop_on_signals() as stop:
-        report = automate(_settings(), Parameters(organization_id, dry_run), stop=stop)
+        settings = _settings()
+        with _progress(settings, organization_id, wanted=not dry_run and not as_json):
+            report = automate(settings, Parameters(organization_id, dry_run), stop=stop)
     click.echo(report.result.model_dump_json(indent=2) if as_json else _report(report, dry_run=dry_run))
     context.exit(CAMPAIGN_ERRORS if report.result.errors else 0)
 
@@ -103,6 +111,45 @@ def retry(context: click.Context, campaign_id: UUID | None, every: bool) -> None
     context.exit(0 if freed or every else CAMPAIGN_ERRORS)
 
 
+@cli.command(
+    epilog="""\b
+Examples:
+  python -m runner status
+  python -m runner status --organization-id 0b7c0f0e-5b0e-4c3e-9d57-1f6f3b1a2c3d
+  python -m runner status --json
+
+\b
+Exit codes:
+  0  all is well
+  1  something needs a person, or has waited for a run for longer than HEALTH_MAX_LATENESS_MINUTES
+  2  wrong usage
+  3  the database could not be asked"""
+)
+@click.option(
+    "--organization-id", type=_Id(), help="Only the campaigns of this organization. The runs are those of all."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON, as GET /health answers it.")
+@click.pass_context
+def status(context: click.Context, organization_id: UUID | None, as_json: bool) -> None:
+    """Show what is due, under way or stuck, and the last runs.
+
+    A person is needed for a campaign that failed too often, was held because it is too late, or is scheduled without a
+    time. One that backs off is tried again by itself.
+    """
+    from runner import health, status
+
+    with _explained(context):
+        settings = _settings()
+        now = health.read_health(settings, organization_id)
+    if as_json:
+        click.echo(now.model_dump_json(indent=2))
+    else:
+        parts = ["\n".join(map(_printable, status.summary(now, settings.health_max_lateness_minutes)))]
+        parts += [_table(head, rows) for head, rows in status.tables(now)]
+        click.echo("\n\n".join(parts))
+    context.exit(NEEDS_SOMEBODY if now.needs_somebody or now.is_late(settings.health_max_lateness_minutes) else 0)
+
+
 def _settings() -> Settings:
     settings = Settings.load()
     log.configure(settings.log_level)
@@ -124,6 +171,15 @@ def _explained(context: click.Context) -> Iterator[None]:
     else:
         return
     context.exit(COULD_NOT_RUN)
+
+
+def _progress(settings: Settings, organization_id: UUID | None, *, wanted: bool) -> AbstractContextManager[None]:
+    """Shows what is being generated while the block runs, where somebody watches."""
+    if not wanted or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        return nullcontext()
+    from runner import progress  # not above: the function has no terminal
+
+    return progress.shown(settings, organization_id)
 
 
 def _report(report: RunReport, *, dry_run: bool) -> str:

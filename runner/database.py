@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 import httpx
@@ -35,6 +35,9 @@ from runner.errors import (
 )
 from runner.models import PreviewAnswer, RetryAnswer, RunResult, StepAnswer
 from runner.settings import Settings
+
+if TYPE_CHECKING:
+    from runner.health import Health
 
 CONNECT_SECONDS = 5.0
 # The pool of the API drops idle connections, and to find one dropped costs a retry: do not keep them from tick to tick.
@@ -97,6 +100,20 @@ class Database:
     def retry(self, campaign_id: UUID | None, *, timeout: float) -> RetryAnswer:
         """Free the campaign, or (None) every campaign, that backs off, is held or needs attention."""
         return self._call("campaign_runner_retry", {"p_campaign_id": campaign_id}, RetryAnswer, timeout)
+
+    def health(self, organization_id: UUID | None, *, timeout: float) -> Health:
+        """Read how the runner is, for one organization or (None) for all.
+
+        Raises OrganizationNotFound, and what the class says.
+        """
+        from runner.health import Health  # not above: a run does without it
+
+        parameters = {
+            "p_organization_id": organization_id,
+            "p_system_user_id": self._settings.system_user_id,
+            "p_system_user_roles": list(self._settings.system_user_roles),
+        }
+        return self._call("campaign_runner_health", parameters, Health, timeout)
 
     def preview(
         self, organization_id: UUID | None, *, cursor: str | None, max_rows: int, timeout: float

@@ -17,6 +17,7 @@ from runner.auth import authorize
 from runner.automation import automate
 from runner.errors import (
     BodyTooLarge,
+    HealthIsReadOnly,
     InvalidRequest,
     MethodNotAllowed,
     PathNotFound,
@@ -31,6 +32,8 @@ from runner.stop import WorkerStop
 from runner.trace import trace_fields
 
 PATHS = ("/", "/api/campaigns/run-automation")
+HEALTH_PATH = "/health"
+HEALTH_RETRY_SECONDS = 60  # the next tick may have mended it
 BODY_BYTES = 16 * 1024
 
 _logger = logging.getLogger(__name__)
@@ -54,6 +57,8 @@ def answer(request: Request) -> Response:
             settings = HttpSettings.load()
             context.enter_context(log.bound(**_trace(request, settings)))
             authorize(request.headers.get("Authorization"), settings.tokens, settings.identity)
+            if request.path == HEALTH_PATH:
+                return _health(request, settings)
             parameters = _parameters(request)
             run_id = uuid4()
             context.enter_context(log.bound(run_id=run_id, organization_id=parameters.organization_id))
@@ -74,6 +79,22 @@ def answer(request: Request) -> Response:
 def _trace(request: Request, settings: HttpSettings) -> dict[str, Any]:
     traceparent, cloud = (request.headers.get(name, "") for name in ("traceparent", "X-Cloud-Trace-Context"))
     return trace_fields(traceparent, cloud, settings.google_cloud_project)
+
+
+def _health(request: Request, settings: HttpSettings) -> Response:
+    from runner.health import read_health  # not above: most requests are runs
+
+    if request.method not in ("GET", "HEAD"):
+        raise HealthIsReadOnly
+    if request.args:
+        raise InvalidRequest(f"{HEALTH_PATH} takes no parameters: it is about all organizations.")
+    health = read_health(settings)
+    is_late = health.is_late(settings.health_max_lateness_minutes)
+    response = _response(503 if is_late else 200, "application/json", health.model_dump_json(), None)
+    if is_late:
+        _logger.warning("A campaign has waited for a run for %d s: does anything call?", health.oldest_due_seconds)
+        response.headers["Retry-After"] = str(HEALTH_RETRY_SECONDS)
+    return response
 
 
 def _drain(request: Request) -> None:

@@ -7,6 +7,7 @@ RunnerError
 │   ├── PathNotFound            404
 │   ├── OrganizationNotFound    404
 │   ├── MethodNotAllowed        405
+│   ├── HealthIsReadOnly        405
 │   └── BodyTooLarge            413
 ├── ConfigurationError
 │   ├── InvalidSettings         500
@@ -93,6 +94,14 @@ class MethodNotAllowed(RequestError):
     status = 405
     title = "Method Not Allowed"
     headers = {"Allow": "POST"}  # noqa: RUF012
+
+
+class HealthIsReadOnly(RequestError):
+    """This path takes GET and HEAD only."""
+
+    status = 405
+    title = "Method Not Allowed"
+    headers = {"Allow": "GET, HEAD"}  # noqa: RUF012
 
 
 class BodyTooLarge(RequestError):

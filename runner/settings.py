@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     run_concurrency: int = Field(default=4, ge=1, le=32)
     step_rows: int = Field(default=20_000, ge=1, le=1_000_000)
     max_lateness_minutes: int | None = Field(default=None, ge=1, le=5_256_000)
+    health_max_lateness_minutes: int = Field(default=10, ge=1, le=5_256_000)
     google_cloud_project: str | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
 

@@ -4,6 +4,7 @@
 --   psql "$DATABASE_URL" --single-transaction --file supabase/uninstall.sql
 
 drop view if exists public.campaign_runner_sendable;
+drop function if exists public.campaign_runner_health(uuid, uuid, text[]);
 drop function if exists public.campaign_runner_preview(uuid, uuid, text[], integer, integer, text);
 drop function if exists public.campaign_runner_report(uuid);
 drop function if exists public.campaign_runner_retry(uuid);

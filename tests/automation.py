@@ -60,6 +60,12 @@ class Automation:
         freed: list[dict[str, Any]] = self._call("select public.campaign_runner_retry(%s)", campaign)["freed"]
         return freed
 
+    def health(self) -> dict[str, Any]:
+        """How the runner is, in the eyes of a monitor."""
+        return self._call(
+            "select public.campaign_runner_health(%s, %s, %s)", self.organization, self.system_user, self.roles
+        )
+
     def preview(self) -> dict[str, Any]:
         """The dry run: what a report would say."""
         campaigns: list[Any] = []

@@ -11,6 +11,8 @@ create table if not exists campaign_runner.runs (
     constraint closed_at_is_not_before_opened_at check (closed_at >= opened_at)
 );
 comment on table campaign_runner.runs is 'One row for each run that did something. An idle tick leaves none.';
+create index if not exists runs_opened_at_idx on campaign_runner.runs (opened_at);
+create index if not exists runs_closed_at_idx on campaign_runner.runs (closed_at);
 
 -- No foreign key to campaigns: the ledger outlives a campaign that is deleted.
 create table if not exists campaign_runner.launches (
@@ -59,6 +61,9 @@ create unique index if not exists launches_one_open_per_campaign
     on campaign_runner.launches (campaign_id) where closed_at is null;
 create index if not exists launches_campaign_id_idx on campaign_runner.launches (campaign_id, id);
 create index if not exists launches_run_id_idx on campaign_runner.launches (run_id);
+-- What is open, by what it waits for: NULL is on its way, infinity is held or needs attention.
+create index if not exists launches_open_idx on campaign_runner.launches (next_attempt_at, id) where closed_at is null;
+create index if not exists launches_closed_at_idx on campaign_runner.launches (closed_at) where closed_at is not null;
 
 create table if not exists campaign_runner.launch_slices (
     launch_id bigint not null references campaign_runner.launches (id) on delete cascade,
@@ -86,6 +91,7 @@ create table if not exists campaign_runner.run_errors (
     primary key (run_id, campaign_id)
 );
 comment on table campaign_runner.run_errors is 'Each campaign that a run tried and could not launch, with the reason.';
+create index if not exists run_errors_occurred_at_idx on campaign_runner.run_errors (occurred_at);
 
 create table if not exists campaign_runner.last_tick (
     singleton boolean primary key default true,

@@ -418,6 +418,7 @@ begin
     insert into campaign_runner.runs (id, closed_at)
     values (p_run_id, now())
     on conflict (id) do update set closed_at = coalesce(runs.closed_at, excluded.closed_at);
+    perform campaign_runner.prune();
 
     -- A statement of its own, whose snapshot is younger than the wait.
     return (

@@ -15,7 +15,7 @@ from tests import records
 from tests.automation import Automation
 from tests.conftest import Connection
 from tests.factory import Factory
-from tests.unit.fakes import KEY, URL, USER, FakeApi, report, step
+from tests.unit.fakes import KEY, URL, USER, FakeApi, health, report, step
 
 
 @pytest.fixture
@@ -29,11 +29,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     api.on("report", report())
     api.on("preview", {"campaigns": [], "errors": [], "cursor": None})
     api.on("retry", {"freed": []})
+    api.on("health", health())
     database = Database(Settings.load(), transport=httpx.MockTransport(api))
     database.step(uuid4(), None, max_rows=1, timeout=1)
     database.report(uuid4(), timeout=1)
     database.preview(None, cursor=None, max_rows=1, timeout=1)
     database.retry(None, timeout=1)
+    database.health(None, timeout=1)
     database.close()
     return {function: set(arguments) for function, arguments in api.calls}
 

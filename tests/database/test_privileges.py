@@ -22,6 +22,8 @@ CALLS = {
     "step": "select public.campaign_runner_step(gen_random_uuid(), null, gen_random_uuid(), '{member}', 100)",
     "report": "select public.campaign_runner_report(gen_random_uuid())",
     "preview": "select public.campaign_runner_preview(null, gen_random_uuid(), '{member}', 100)",
+    "health": "select public.campaign_runner_health(null, gen_random_uuid(), '{member}')",
+    "prune": "select campaign_runner.prune()",
     "audience": "select campaign_runner.audience(gen_random_uuid())",
     "flip": "select campaign_runner.flip(gen_random_uuid(), 1, 1, gen_random_uuid(), now())",
     "sendable": "select * from public.campaign_runner_sendable",

@@ -57,7 +57,7 @@ def test_the_scheme_is_read_in_any_case(service: Service) -> None:
     assert service.post(headers={"Authorization": f"bEARER {service.token}"}).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/api/campaigns", "/api/campaigns/run-automation/", "/health"])
+@pytest.mark.parametrize("path", ["/nowhere", "/api/campaigns", "/api/campaigns/run-automation/", "/health/"])
 def test_other_paths_are_404(service: Service, path: str) -> None:
     assert_problem(service.post(path), 404)
 

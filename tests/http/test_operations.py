@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,43 @@ def test_the_call_by_hand_shows_what_is_due(service: Service, header_file: Path,
     answer = shell(block.replace(HEADER_FILE, str(header_file)), {"RUNNER_URL": service.url}, tmp_path)
     assert [outcome["campaign_id"] for outcome in json.loads(answer)["campaigns"]] == [campaign]
     assert service.status(campaign) == "scheduled"
+
+
+def test_the_health_is_asked_for_as_the_page_says(service: Service, header_file: Path) -> None:
+    [block] = PAGE.blocks("sh", '"$RUNNER_URL/health"')
+
+    def ask() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["/bin/sh", "-eu", "-c", block.replace(HEADER_FILE, str(header_file))],
+            env={"PATH": os.environ["PATH"], "RUNNER_URL": service.url},
+            capture_output=True,
+            text=True,
+        )
+
+    assert ask().returncode == 0
+    campaign = service.add_due_campaign()
+    service.execute("update campaigns set scheduled_at = now() - interval '11 minutes'")
+    late = ask()
+    assert late.returncode == 22  # curl's, for an answer of 400 or more
+    assert json.loads(late.stdout)["oldest_due"]["campaign_id"] == campaign
+
+
+def test_status_ends_as_the_page_says(service: Service, environment: dict[str, str]) -> None:
+    [block] = PAGE.blocks("sh", "python -m runner status")
+
+    def ask(**changes: str) -> subprocess.CompletedProcess[str]:
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        settings = {**environment, **changes, "PATH": path, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(["/bin/sh", "-eu", "-c", block], env=settings, capture_output=True, text=True)
+
+    service.add_campaign(service.add_organization(is_member=False), name="failing")
+    service.run()
+    assert ask().returncode == 0  # it backs off
+    service.execute("update campaign_runner.launches set next_attempt_at = 'infinity'")
+    attention = ask()
+    assert attention.returncode == 1
+    assert "NEEDS ATTENTION" in attention.stdout
+    assert ask(SUPABASE_SECRET_KEY="sb_secret_nobody").returncode == 3
 
 
 def test_every_shell_block_parses() -> None:

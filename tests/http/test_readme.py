@@ -35,7 +35,10 @@ def test_the_shell_commands_launch_what_is_due(service: Service, tmp_path: Path)
     output = shell(block, service.settings, tmp_path)
     answer, rest = json.JSONDecoder().raw_decode(output[output.index("{") :])
     assert answer["campaigns"][0]["campaign_id"] == campaign
-    assert output[output.index("{") + rest :].strip() == "0 freed for the next run."
+    freed, status = output[output.index("{") + rest :].strip().split("\n", 1)
+    assert freed == "0 freed for the next run."
+    assert status.startswith("Last tick: ")
+    assert "LAST RUNS" in status
 
 
 def test_the_settings_of_make_serve_are_put_into_the_environment(service: Service, tmp_path: Path) -> None:

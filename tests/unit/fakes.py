@@ -112,6 +112,29 @@ def report(*campaigns: dict[str, Any], errors: tuple[dict[str, Any], ...] = ()) 
     return {"processed_count": len(campaigns), "campaigns": list(campaigns), "errors": list(errors)}
 
 
+def health(**changes: Any) -> dict[str, Any]:
+    """The answer of `campaign_runner_health` where all is well, but for the changes."""
+    nothing = {"count": 0, "is_capped": False}
+    lists = ("unscheduled", "generating", "held", "needs_attention", "backing_off")
+    well: dict[str, Any] = {
+        "checked_at": "2026-11-25T12:00:00Z",
+        "last_tick_at": "2026-11-25T11:59:48Z",
+        "last_run_ended_at": "2026-11-25T11:57:00Z",
+        "oldest_due_seconds": None,
+        "oldest_due": None,
+        "due": nothing,
+        **{name: {**nothing, "campaigns": []} for name in lists},
+        "runs": [],
+    }
+    return well | changes
+
+
+def named(**fields: Any) -> dict[str, Any]:
+    """A campaign of a list of the health, in a list of its own."""
+    campaign = {"campaign_id": CAMPAIGN, "organization_id": ORGANIZATION, "name": "Spring sale"}
+    return {"count": 1, "is_capped": False, "campaigns": [campaign | fields]}
+
+
 def failure(text: str = "The audience is too large.") -> dict[str, Any]:
     return {"campaign_id": CAMPAIGN, "error": text}
 

@@ -13,6 +13,7 @@ STATUSES = {
     "PathNotFound": 404,
     "OrganizationNotFound": 404,
     "MethodNotAllowed": 405,
+    "HealthIsReadOnly": 405,
     "BodyTooLarge": 413,
     "InvalidSettings": 500,
     "InvalidProject": 500,
@@ -60,6 +61,7 @@ def test_the_headers_that_http_demands_are_there() -> None:
     headers = {leaf.__name__: leaf.headers for leaf in leaves()}
     assert headers["Unauthorized"] == {"WWW-Authenticate": "Bearer"}
     assert headers["MethodNotAllowed"] == {"Allow": "POST"}
+    assert headers["HealthIsReadOnly"] == {"Allow": "GET, HEAD"}
     unavailable = [leaf for leaf in leaves() if leaf.status == 503]
     assert len(unavailable) == 5
     assert all(int(leaf.headers["Retry-After"]) > 0 for leaf in unavailable)
