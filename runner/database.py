@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from runner import __version__
 from runner.errors import (
+    CampaignNotFound,
     DatabaseRefused,
     InvalidProject,
     Nonsense,
@@ -31,7 +32,7 @@ from runner.errors import (
     StatementTimeout,
     Unreachable,
 )
-from runner.models import PreviewAnswer, RetryAnswer, RunResult, StepAnswer
+from runner.models import CampaignPreviewAnswer, PreviewAnswer, RetryAnswer, RunResult, StepAnswer
 from runner.settings import Settings
 
 CONNECT_SECONDS = 5.0
@@ -104,9 +105,21 @@ class Database:
         parameters = {**self._selection(organization_id, max_rows), "p_cursor": cursor}
         return self._call("campaign_runner_preview", parameters, PreviewAnswer, timeout)
 
+    def preview_campaign(
+        self, campaign_id: UUID, *, cursor: str | None, max_rows: int, timeout: float
+    ) -> CampaignPreviewAnswer:
+        """Read one page of whom a campaign would have as recipients; `cursor` as for `preview`.
+
+        Raises CampaignNotFound, and what the class says.
+        """
+        parameters = {"p_campaign_id": campaign_id, **self._limits(max_rows), "p_cursor": cursor}
+        return self._call("campaign_runner_preview_campaign", parameters, CampaignPreviewAnswer, timeout)
+
     def _selection(self, organization_id: UUID | None, max_rows: int) -> dict[str, Any]:
+        return {"p_organization_id": organization_id, **self._limits(max_rows)}
+
+    def _limits(self, max_rows: int) -> dict[str, Any]:
         return {
-            "p_organization_id": organization_id,
             "p_system_user_id": self._settings.system_user_id,
             "p_system_user_roles": list(self._settings.system_user_roles),
             "p_max_rows": max_rows,
@@ -162,6 +175,8 @@ def _translated(error: APIError, status: int | None) -> RunnerError:
         return _translated_by_status(status)
     if code == "CR404":
         return OrganizationNotFound()
+    if code == "CR410":
+        return CampaignNotFound()
     if code == "CR409":
         return RunClosed()
     if code == "CR500":

@@ -6,6 +6,7 @@ RunnerError
 │   ├── Unauthorized            401
 │   ├── PathNotFound            404
 │   ├── OrganizationNotFound    404
+│   ├── CampaignNotFound        404
 │   ├── MethodNotAllowed        405
 │   └── BodyTooLarge            413
 ├── ConfigurationError
@@ -82,6 +83,13 @@ class PathNotFound(RequestError):
 
 class OrganizationNotFound(RequestError):
     """There is no organization with this id."""
+
+    status = 404
+    title = "Not Found"
+
+
+class CampaignNotFound(RequestError):
+    """There is no campaign with this id."""
 
     status = 404
     title = "Not Found"

@@ -87,6 +87,71 @@ class PreviewAnswer(BaseModel):
     cursor: StrictStr | None
 
 
+class UnmatchedNames(BaseModel):
+    """What the rules of a campaign name, and no contact of its organization has."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    include_emails: tuple[StrictStr, ...]
+    include_tags: tuple[StrictStr, ...]
+    exclude_tags: tuple[StrictStr, ...]
+    exclude_countries: tuple[StrictStr, ...]
+    emails_not_looked_up: int = Field(ge=0, strict=True)  # beyond the first 10,000
+
+
+class OpenLaunch(BaseModel):
+    """A launch of a campaign that has begun and is not over."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    state: StrictStr
+    inserted: int = Field(ge=0, strict=True)  # recipients that it has written up to now
+    waits_because: StrictStr | None  # of this error; None: the next run goes on with it
+
+
+class CampaignPreview(BaseModel):
+    """Whom one campaign would have as recipients if it were launched now.
+
+    `recipient_count` and the numbers of `excluded` add up to `contacts`, those of the organization, but for the
+    `outsiders`: recipients that are none of its contacts, which a launch leaves alone.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    campaign_id: UUID
+    name: StrictStr
+    status: StrictStr
+    scheduled_at: StrictStr | None  # ISO 8601; None too where it lies in no finite time
+    has_schedule: StrictBool
+    recipient_count: int = Field(ge=0, strict=True)
+    contacts: int = Field(ge=0, strict=True)
+    excluded: dict[StrictStr, int]
+    sample: tuple[StrictStr, ...]  # addresses of the first recipients, by their ids
+    unmatched: UnmatchedNames
+    outsiders: int = Field(ge=0, strict=True)
+    generates: StrictBool  # False: recipients were there before any launch, and stay as they are
+    pages: int = Field(ge=1, strict=True)  # in which the contacts were read, one after the other
+    system_user_exists: StrictBool
+    obstacles: tuple[StrictStr, ...]  # why it could not be launched at this moment
+    launch: OpenLaunch | None
+
+
+class CampaignPreviewAnswer(BaseModel):
+    """One page of `campaign_runner_preview_campaign`; the last one, without a `cursor`, has the preview."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    contacts: int = Field(ge=0, strict=True)  # judged up to now
+    preview: CampaignPreview | None
+    cursor: StrictStr | None
+
+    @model_validator(mode="after")
+    def _the_last_page_has_the_preview(self) -> Self:
+        if (self.preview is None) == (self.cursor is None):
+            raise ValueError("neither a preview nor a cursor, or both")
+        return self
+
+
 class FreedCampaign(BaseModel):
     """A campaign that waited, for its next attempt or for a person, and does so no more."""
 

@@ -4,6 +4,7 @@
 --   psql "$DATABASE_URL" --single-transaction --file supabase/uninstall.sql
 
 drop function if exists public.campaign_runner_preview(uuid, uuid, text[], integer, integer, text);
+drop function if exists public.campaign_runner_preview_campaign(uuid, uuid, text[], integer, integer, text);
 drop function if exists public.campaign_runner_report(uuid);
 drop function if exists public.campaign_runner_retry(uuid);
 drop function if exists public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer);

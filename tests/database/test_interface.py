@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from runner.database import Database
-from runner.models import RunResult, StepAnswer
+from runner.models import CampaignPreview, RunResult, StepAnswer
 from runner.settings import Settings
 from tests import records
 from tests.automation import Automation
@@ -28,11 +28,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     api.on("step", step())
     api.on("report", report())
     api.on("preview", {"campaigns": [], "errors": [], "cursor": None})
+    api.on("preview_campaign", {"contacts": 1, "preview": None, "cursor": "more"})
     api.on("retry", {"freed": []})
     database = Database(Settings.load(), transport=httpx.MockTransport(api))
     database.step(uuid4(), None, max_rows=1, timeout=1)
     database.report(uuid4(), timeout=1)
     database.preview(None, cursor=None, max_rows=1, timeout=1)
+    database.preview_campaign(uuid4(), cursor=None, max_rows=1, timeout=1)
     database.retry(None, timeout=1)
     database.close()
     return {function: set(arguments) for function, arguments in api.calls}
@@ -64,9 +66,11 @@ def test_each_answer_is_of_the_shape_that_the_package_expects(
     run = automation(max_rows=2)
 
     stepped = run.step()
+    previewed = run.preview_campaign(campaign)
     reported = run.launch()
 
     assert StepAnswer.model_validate(stepped).model_dump(mode="json") == stepped
+    assert CampaignPreview.model_validate(previewed).model_dump(mode="json") == previewed
     result = RunResult.model_validate(reported)
     assert result.model_dump(mode="json") == reported
     assert [launched.campaign_id for launched in result.campaigns] == [campaign]

@@ -22,6 +22,9 @@ CALLS = {
     "step": "select public.campaign_runner_step(gen_random_uuid(), null, gen_random_uuid(), '{member}', 100)",
     "report": "select public.campaign_runner_report(gen_random_uuid())",
     "preview": "select public.campaign_runner_preview(null, gen_random_uuid(), '{member}', 100)",
+    "preview of a campaign": (
+        "select public.campaign_runner_preview_campaign(gen_random_uuid(), gen_random_uuid(), '{member}', 100)"
+    ),
     "audience": "select campaign_runner.audience(gen_random_uuid())",
     "flip": "select campaign_runner.flip(gen_random_uuid(), 1, 1, gen_random_uuid(), now())",
     "ledger": "select * from campaign_runner.launches",
