@@ -136,6 +136,35 @@ def preview(context: click.Context, campaign_id: UUID, as_json: bool) -> None:
         click.echo(audience.as_json(found) if as_json else audience.as_text(found))
 
 
+@cli.command(
+    epilog="""\b
+Examples:
+  python -m runner history 5f0c2f1e-8a39-4a0c-9c53-0d8f6a6c5b11
+  python -m runner history 5f0c2f1e-8a39-4a0c-9c53-0d8f6a6c5b11 --limit 1 --json
+
+\b
+Exit codes:
+  0  done
+  1  there is no such campaign, and there was no launch of one
+  2  wrong usage
+  3  the database could not be asked"""
+)
+@click.argument("campaign_id", type=_Id())
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Show no more launches.")
+@click.option("--json", "as_json", is_flag=True, help="Print the launches as JSON.")
+@click.pass_context
+def history(context: click.Context, campaign_id: UUID, limit: int, as_json: bool) -> None:
+    """Show each launch of a campaign, the newest first: who, when, how late, whom it left out, what went wrong.
+
+    A campaign that was deleted since is shown too. Launches are kept for a time only.
+    """
+    with _explained(context, interrupted="interrupted."):
+        from runner import history
+
+        found = history.history(_settings(), campaign_id, limit=limit)
+        click.echo(found.model_dump_json(indent=2) if as_json else history.as_text(found))
+
+
 def _settings() -> Settings:
     settings = Settings.load()
     log.configure(settings.log_level)

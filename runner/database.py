@@ -32,7 +32,7 @@ from runner.errors import (
     StatementTimeout,
     Unreachable,
 )
-from runner.models import CampaignPreviewAnswer, PreviewAnswer, RetryAnswer, RunResult, StepAnswer
+from runner.models import CampaignPreviewAnswer, History, PreviewAnswer, RetryAnswer, RunResult, StepAnswer
 from runner.settings import Settings
 
 CONNECT_SECONDS = 5.0
@@ -114,6 +114,11 @@ class Database:
         """
         parameters = {"p_campaign_id": campaign_id, **self._limits(max_rows), "p_cursor": cursor}
         return self._call("campaign_runner_preview_campaign", parameters, CampaignPreviewAnswer, timeout)
+
+    def history(self, campaign_id: UUID, *, limit: int, timeout: float) -> History:
+        """Read the newest launches of a campaign, at most `limit`."""
+        parameters = {"p_campaign_id": campaign_id, "p_max_launches": limit}
+        return self._call("campaign_runner_history", parameters, History, timeout)
 
     def _selection(self, organization_id: UUID | None, max_rows: int) -> dict[str, Any]:
         return {"p_organization_id": organization_id, **self._limits(max_rows)}

@@ -152,6 +152,52 @@ class CampaignPreviewAnswer(BaseModel):
         return self
 
 
+class LaunchRecord(BaseModel):
+    """One launch in the ledger. Times are ISO 8601; what is not known, or not yet, is None."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    launch_id: int = Field(ge=1, strict=True)
+    name: StrictStr  # of the campaign, as it was then
+    organization_id: UUID
+    state: StrictStr  # claimed, generating, reconciling; launched or abandoned: it is over
+    run_id: UUID | None  # the run that launched it
+    system_user_id: UUID | None  # in whose name
+    scheduled_at: StrictStr | None
+    opened_at: StrictStr
+    closed_at: StrictStr | None
+    duration_seconds: float | None
+    late_seconds: float | None
+    generates: StrictBool | None  # False: recipients were there before, and stayed as they were
+    contacts: int | None  # of the organization, which were judged
+    recipients_inserted: int | None  # of an open launch: up to now
+    recipient_count: int | None
+    excluded: dict[StrictStr, int] | None
+    attempts: int = Field(ge=0, strict=True)  # those that failed
+    next_attempt_at: StrictStr | None
+    waits_for_a_person: StrictBool
+    error: StrictStr | None  # of the last attempt that failed
+
+
+class CampaignState(BaseModel):
+    """A campaign as it is now."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: StrictStr
+    status: StrictStr
+
+
+class History(BaseModel):
+    """The answer of `campaign_runner_history`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    campaign: CampaignState | None  # None: it was deleted, or never was
+    launches: tuple[LaunchRecord, ...]  # the newest first
+    is_cut: StrictBool  # there are older ones
+
+
 class FreedCampaign(BaseModel):
     """A campaign that waited, for its next attempt or for a person, and does so no more."""
 

@@ -92,6 +92,10 @@ class Automation:
                 return preview
         raise AssertionError(f"there is work left after {STEPS_AT_MOST} calls")
 
+    def history(self, campaign: UUID, *, limit: int = 20) -> dict[str, Any]:
+        """The launches of a campaign."""
+        return self._call("select public.campaign_runner_history(%s, %s)", campaign, limit)
+
     def _call(self, statement: str, *values: Any) -> dict[str, Any]:
         [(answer,)] = self.connection.execute(statement.encode(), values).fetchall()
         assert isinstance(answer, dict)
