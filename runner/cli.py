@@ -165,6 +165,35 @@ def history(context: click.Context, campaign_id: UUID, limit: int, as_json: bool
         click.echo(found.model_dump_json(indent=2) if as_json else history.as_text(found))
 
 
+@cli.command(
+    epilog="""\b
+Examples:
+  python -m runner doctor
+  python -m runner doctor --json | jq '.findings[] | select(.severity != "ok")'
+
+\b
+Exit codes:
+  0  no problem (there may be warnings)
+  1  at least one problem
+  2  wrong usage
+  3  the database could not be asked; what could be checked is shown"""
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.pass_context
+def doctor(context: click.Context, as_json: bool) -> None:
+    """Look for what keeps campaigns from being launched, and say how to mend it.
+
+    Settings, the way to the database, migrations, privileges, indexes, the system user and its memberships, schedules,
+    contacts with one address, clocks, and when the runner was last called. Nothing is written, no secret is shown.
+    """
+    with _explained(context, interrupted="interrupted."):
+        from runner import doctor
+
+        examination = doctor.examine()
+        click.echo(doctor.as_json(examination) if as_json else doctor.as_text(examination))
+    context.exit(examination.exit_code)
+
+
 def _settings() -> Settings:
     settings = Settings.load()
     log.configure(settings.log_level)

@@ -32,7 +32,15 @@ from runner.errors import (
     StatementTimeout,
     Unreachable,
 )
-from runner.models import CampaignPreviewAnswer, History, PreviewAnswer, RetryAnswer, RunResult, StepAnswer
+from runner.models import (
+    CampaignPreviewAnswer,
+    DoctorAnswer,
+    History,
+    PreviewAnswer,
+    RetryAnswer,
+    RunResult,
+    StepAnswer,
+)
 from runner.settings import Settings
 
 CONNECT_SECONDS = 5.0
@@ -120,6 +128,14 @@ class Database:
         parameters = {"p_campaign_id": campaign_id, "p_max_launches": limit}
         return self._call("campaign_runner_history", parameters, History, timeout)
 
+    def doctor(self, *, timeout: float) -> DoctorAnswer:
+        """Let the database look at what the runner needs of it."""
+        parameters = {
+            "p_system_user_id": self._settings.system_user_id,
+            "p_system_user_roles": list(self._settings.system_user_roles),
+        }
+        return self._call("campaign_runner_doctor", parameters, DoctorAnswer, timeout)
+
     def _selection(self, organization_id: UUID | None, max_rows: int) -> dict[str, Any]:
         return {"p_organization_id": organization_id, **self._limits(max_rows)}
 
@@ -191,7 +207,8 @@ def _translated(error: APIError, status: int | None) -> RunnerError:
     if code in _NOT_MIGRATED:
         return InvalidProject(
             f"The runner's functions are missing from the database or closed to this key ({code}): "
-            "apply the migrations, and see that SUPABASE_SECRET_KEY is a secret key."
+            "apply the migrations, and see that SUPABASE_SECRET_KEY is a secret key.",
+            part="migrations",
         )
     if code == "57014":
         return StatementTimeout(f"A statement took longer than the database allows ({code}).")
@@ -212,7 +229,7 @@ def _translated_by_status(status: int | None) -> RunnerError:
 
 
 def _key_refused() -> InvalidProject:
-    return InvalidProject("The project refuses the key: SUPABASE_SECRET_KEY is not one of its secret keys.")
+    return InvalidProject("The project refuses the key: SUPABASE_SECRET_KEY is not one of its secret keys.", part="key")
 
 
 _lock = Lock()

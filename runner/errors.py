@@ -28,7 +28,7 @@ a foreign error, which may hold row data, HTML or keys.
 from __future__ import annotations
 
 import inspect
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class RunnerError(Exception):
@@ -127,6 +127,12 @@ class InvalidSettings(ConfigurationError):
 
 class InvalidProject(ConfigurationError):
     """The Supabase project is not set up for the runner; its log says what is missing."""
+
+    def __init__(
+        self, message: str | None = None, *, part: Literal["project", "key", "migrations"] = "project"
+    ) -> None:
+        super().__init__(message)
+        self.part = part  # what is wrong
 
 
 class DatabaseRefused(RunnerError):

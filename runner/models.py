@@ -198,6 +198,77 @@ class History(BaseModel):
     is_cut: StrictBool  # there are older ones
 
 
+class MissingIndex(BaseModel):
+    """An index that the runner needs; `command` builds it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: StrictStr
+    is_invalid: StrictBool  # it is there, but no query uses it
+    command: StrictStr
+
+
+class Lack(BaseModel):
+    """How many lack something, and the first of them. `is_cut`: not all were looked at."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    is_cut: StrictBool
+    lacking: int = Field(ge=0, strict=True)
+    named: tuple[UUID, ...]
+
+
+class SharedAddresses(BaseModel):
+    """Organizations in which several contacts have one address, in the contacts that were looked at."""
+
+    class Organization(BaseModel):
+        """One of them, with the number of such addresses."""
+
+        organization_id: UUID
+        addresses: int
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    contacts: int = Field(ge=0, strict=True)
+    is_sample: StrictBool  # there are more contacts
+    organizations: tuple[Organization, ...]
+
+
+class Tick(BaseModel):
+    """When something last called the runner."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    seconds_ago: float | None  # None: never
+    is_any_due: StrictBool
+
+
+class Facts(BaseModel):
+    """What the database found. None: it could not look, see `errors` of the answer, or the fact itself."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    version: StrictStr | None = None  # the number of the last migration
+    requirements: tuple[StrictStr, ...] | None = None  # what the tables lack
+    privilege: StrictStr | None = None  # one that is missing
+    indexes: tuple[MissingIndex, ...] | None = None
+    system_user: StrictBool | None = None  # it is a profile
+    memberships: Lack | None = None  # organizations with scheduled campaigns
+    schedules: Lack | None = None  # campaigns that are scheduled without a time
+    duplicates: SharedAddresses | None = None
+    tick: Tick | None = None
+
+
+class DoctorAnswer(BaseModel):
+    """The answer of `campaign_runner_doctor`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    clock: float  # the database's time, in seconds since 1970
+    facts: Facts
+    errors: dict[StrictStr, StrictStr]  # SQLSTATE of each look that failed
+
+
 class FreedCampaign(BaseModel):
     """A campaign that waited, for its next attempt or for a person, and does so no more."""
 

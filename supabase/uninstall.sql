@@ -3,6 +3,7 @@
 --
 --   psql "$DATABASE_URL" --single-transaction --file supabase/uninstall.sql
 
+drop function if exists public.campaign_runner_doctor(uuid, text[]);
 drop function if exists public.campaign_runner_history(uuid, integer);
 drop function if exists public.campaign_runner_preview(uuid, uuid, text[], integer, integer, text);
 drop function if exists public.campaign_runner_preview_campaign(uuid, uuid, text[], integer, integer, text);

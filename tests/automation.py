@@ -96,6 +96,10 @@ class Automation:
         """The launches of a campaign."""
         return self._call("select public.campaign_runner_history(%s, %s)", campaign, limit)
 
+    def doctor(self) -> dict[str, Any]:
+        """What the database finds when the doctor asks it."""
+        return self._call("select public.campaign_runner_doctor(%s, %s)", self.system_user, self.roles)
+
     def _call(self, statement: str, *values: Any) -> dict[str, Any]:
         [(answer,)] = self.connection.execute(statement.encode(), values).fetchall()
         assert isinstance(answer, dict)

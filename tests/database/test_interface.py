@@ -30,6 +30,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     api.on("preview", {"campaigns": [], "errors": [], "cursor": None})
     api.on("preview_campaign", {"contacts": 1, "preview": None, "cursor": "more"})
     api.on("history", {"campaign": None, "launches": [], "is_cut": False})
+    api.on("doctor", {"clock": 0.0, "facts": {}, "errors": {}})
     api.on("retry", {"freed": []})
     database = Database(Settings.load(), transport=httpx.MockTransport(api))
     database.step(uuid4(), None, max_rows=1, timeout=1)
@@ -37,6 +38,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     database.preview(None, cursor=None, max_rows=1, timeout=1)
     database.preview_campaign(uuid4(), cursor=None, max_rows=1, timeout=1)
     database.history(uuid4(), limit=1, timeout=1)
+    database.doctor(timeout=1)
     database.retry(None, timeout=1)
     database.close()
     return {function: set(arguments) for function, arguments in api.calls}

@@ -26,6 +26,7 @@ CALLS = {
         "select public.campaign_runner_preview_campaign(gen_random_uuid(), gen_random_uuid(), '{member}', 100)"
     ),
     "history": "select public.campaign_runner_history(gen_random_uuid())",
+    "doctor": "select public.campaign_runner_doctor(gen_random_uuid(), '{member}')",
     "audience": "select campaign_runner.audience(gen_random_uuid())",
     "flip": "select campaign_runner.flip(gen_random_uuid(), 1, 1, gen_random_uuid(), now())",
     "ledger": "select * from campaign_runner.launches",
