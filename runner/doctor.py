@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -20,7 +19,7 @@ from runner.terminal import printable
 
 MIGRATION = "20261124009900"  # the last one of supabase/migrations, which this program expects
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 5.0
 READ_SECONDS = 15.0
 CLOCK_SECONDS = 5.0  # more difference than this is worth a word
 TICK_SECONDS = 600.0  # longer without a call than this, too
@@ -28,6 +27,14 @@ TICK_SECONDS = 600.0  # longer without a call than this, too
 Severity = Literal["ok", "warning", "problem"]
 
 _COLORS = {"ok": "green", "warning": "yellow", "problem": "red"}
+# What a finding is called, where that is not the name of the fact.
+_CHECKS = {
+    "version": "migrations",
+    "requirements": "tables",
+    "privilege": "privileges",
+    "system_user": "system user",
+    "tick": "calls",
+}
 _APPLY = "Apply supabase/migrations: supabase db push, or the files in the SQL editor, in their order."
 
 
@@ -147,17 +154,17 @@ def _ask(settings: Settings) -> tuple[DoctorAnswer, float]:
     """The answer of the database, and by how many seconds its clock is ahead of ours (behind: below 0), at least."""
     from runner import database
 
-    sent = 0.0
+    clock = Clock()
+    sent = clock.time()
 
     def ask() -> DoctorAnswer:
         nonlocal sent
-        sent = time.time()
+        sent = clock.time()
         return database.shared(settings).doctor(timeout=READ_SECONDS)
 
-    clock = Clock()
     answer = persistently(ask, clock, until=clock.now() + PATIENCE_SECONDS)
     # It was read at some moment between these two, so anything between is no difference.
-    return answer, max(answer.clock - time.time(), 0.0) or min(answer.clock - sent, 0.0)
+    return answer, max(answer.clock - clock.time(), 0.0) or min(answer.clock - sent, 0.0)
 
 
 def _unreachable(error: RunnerError) -> Finding:
@@ -180,12 +187,20 @@ def _database(answer: DoctorAnswer, settings: Settings) -> Iterator[Finding]:
         remedy = "Look into the database's log for this code."
         if code.startswith("42"):  # missing, or forbidden
             remedy = f"{_APPLY} They create and grant what this needs."
-        yield Finding(check, "problem", f"This could not be looked at (SQLSTATE {code}).", remedy)
+        name = _CHECKS.get(check, check)
+        yield Finding(name, "problem", f"This could not be looked at (SQLSTATE {code}).", remedy)
     if "version" not in answer.errors:
         yield _version(answer.facts.version)
     yield from _tables(answer)
     yield from _system_user(answer.facts, settings)
     yield from _data(answer.facts)
+    if answer.facts.duplicates is None and "duplicates" not in answer.errors:
+        yield Finding(
+            "duplicates",
+            "warning",
+            "Contacts with one address were not looked for: that needs the index campaign_runner_addresses_idx.",
+            "Build that index, see above, and look again.",
+        )
 
 
 def _version(version: str | None) -> Finding:
