@@ -124,10 +124,11 @@ Exit codes:
 @click.option("--json", "as_json", is_flag=True, help="Print the preview as JSON.")
 @click.pass_context
 def preview(context: click.Context, campaign_id: UUID, as_json: bool) -> None:
-    """Show who would get a campaign that were launched now, and why the others not.
+    """Show who would get a campaign, and why the others not.
 
-    The campaign may have any status: look at a draft before you schedule it. Nothing is written. The audience is found
-    by the function of the database that a launch asks, so a launch at this moment has just these recipients.
+    As if it were launched now; it may have any status: look at a draft before you schedule it. Nothing is written. The
+    audience is found by the function of the database that a launch asks, so a launch at this moment has just these
+    recipients.
     """
     with _explained(context, interrupted="interrupted; nothing was written."):
         from runner import audience
@@ -154,9 +155,9 @@ Exit codes:
 @click.option("--json", "as_json", is_flag=True, help="Print the launches as JSON.")
 @click.pass_context
 def history(context: click.Context, campaign_id: UUID, limit: int, as_json: bool) -> None:
-    """Show each launch of a campaign, the newest first: who, when, how late, whom it left out, what went wrong.
+    """Show each launch of a campaign, the newest first.
 
-    A campaign that was deleted since is shown too. Launches are kept for a time only.
+    Who, when, how late, whom it left out, what went wrong. A campaign that was deleted since is shown too. Launches are kept for a time only.
     """
     with _explained(context, interrupted="interrupted."):
         from runner import history
@@ -181,10 +182,11 @@ Exit codes:
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_context
 def doctor(context: click.Context, as_json: bool) -> None:
-    """Look for what keeps campaigns from being launched, and say how to mend it.
+    """Find what keeps campaigns from being launched.
 
-    Settings, the way to the database, migrations, privileges, indexes, the system user and its memberships, schedules,
-    contacts with one address, clocks, and when the runner was last called. Nothing is written, no secret is shown.
+    It says how to mend what it finds. It looks at settings, the way to the database, migrations, privileges,
+    indexes, the system user and its memberships, schedules, contacts with one address, clocks, and when the runner was
+    last called. Nothing is written, no secret is shown.
     """
     with _explained(context, interrupted="interrupted."):
         from runner import doctor
