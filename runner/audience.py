@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from uuid import UUID
 
+from runner.answers import CampaignPreview, CampaignPreviewAnswer
+from runner.budget import READ_SECONDS
 from runner.clock import Clock
-from runner.models import CampaignPreview, CampaignPreviewAnswer
 from runner.pages import Pages
 from runner.settings import Settings
 from runner.stop import Stop
@@ -30,7 +31,9 @@ def preview(settings: Settings, campaign_id: UUID) -> CampaignPreview:
     began = clock.now()
 
     def ask(rows: int) -> CampaignPreviewAnswer:
-        return database.shared(settings).preview_campaign(campaign_id, cursor=cursor, max_rows=rows, timeout=15.0)
+        return database.shared(settings).preview_campaign(
+            campaign_id, cursor=cursor, max_rows=rows, timeout=READ_SECONDS
+        )
 
     try:
         while True:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 import httpx
@@ -32,16 +32,11 @@ from runner.errors import (
     StatementTimeout,
     Unreachable,
 )
-from runner.models import (
-    CampaignPreviewAnswer,
-    DoctorAnswer,
-    History,
-    PreviewAnswer,
-    RetryAnswer,
-    RunResult,
-    StepAnswer,
-)
+from runner.models import PreviewAnswer, RetryAnswer, RunResult, StepAnswer
 from runner.settings import Settings
+
+if TYPE_CHECKING:
+    from runner.answers import CampaignPreviewAnswer, DoctorAnswer, History
 
 CONNECT_SECONDS = 5.0
 # The pool of the API drops idle connections, and to find one dropped costs a retry: do not keep them from tick to tick.
@@ -120,16 +115,22 @@ class Database:
 
         Raises CampaignNotFound, and what the class says.
         """
+        from runner.answers import CampaignPreviewAnswer
+
         parameters = {"p_campaign_id": campaign_id, **self._limits(max_rows), "p_cursor": cursor}
         return self._call("campaign_runner_preview_campaign", parameters, CampaignPreviewAnswer, timeout)
 
     def history(self, campaign_id: UUID, *, limit: int, timeout: float) -> History:
         """Read the newest launches of a campaign, at most `limit`."""
+        from runner.answers import History
+
         parameters = {"p_campaign_id": campaign_id, "p_max_launches": limit}
         return self._call("campaign_runner_history", parameters, History, timeout)
 
     def doctor(self, *, timeout: float) -> DoctorAnswer:
         """Let the database look at what the runner needs of it."""
+        from runner.answers import DoctorAnswer
+
         parameters = {
             "p_system_user_id": self._settings.system_user_id,
             "p_system_user_roles": list(self._settings.system_user_roles),

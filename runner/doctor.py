@@ -10,9 +10,10 @@ from uuid import UUID
 
 import click
 
+from runner.answers import DoctorAnswer, Facts, Lack
+from runner.budget import READ_SECONDS
 from runner.clock import Clock
 from runner.errors import InvalidProject, InvalidSettings, RunnerError, Unavailable
-from runner.models import DoctorAnswer, Facts, Lack
 from runner.retry import persistently
 from runner.settings import HttpSettings, Settings
 from runner.terminal import printable
@@ -20,7 +21,6 @@ from runner.terminal import printable
 MIGRATION = "20261124009900"  # the last one of supabase/migrations, which this program expects
 
 PATIENCE_SECONDS = 5.0
-READ_SECONDS = 15.0
 CLOCK_SECONDS = 5.0  # more difference than this is worth a word
 TICK_SECONDS = 600.0  # longer without a call than this, too
 

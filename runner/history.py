@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
+from runner.answers import History, LaunchRecord
+from runner.budget import READ_SECONDS
 from runner.clock import Clock
 from runner.errors import CampaignNotFound
-from runner.models import History, LaunchRecord
 from runner.retry import persistently
 from runner.settings import Settings
 from runner.terminal import moment, printable
-
-READ_SECONDS = 15.0
 
 
 def history(settings: Settings, campaign_id: UUID, *, limit: int) -> History:

@@ -113,7 +113,7 @@ declare
     v_scheduled_at_most constant integer := 10000; -- campaigns that are looked at, the earliest schedules first
     v_tenants_at_most constant integer := 1000; -- that these may belong to
     v_organizations_at_most constant integer := 20; -- whose contacts are looked at,
-    v_contacts_at_most constant integer := 5000; -- so many of each,
+    v_contacts_at_most constant integer := 2000; -- so many of each, which may all have to come from the disk,
     v_deadline constant timestamptz := clock_timestamp() + interval '2 seconds'; -- and no longer than this
     v_named_at_most constant integer := 5;
     v_organizations uuid[];

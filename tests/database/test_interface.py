@@ -8,8 +8,9 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from runner.answers import CampaignPreview, History
 from runner.database import Database
-from runner.models import CampaignPreview, History, RunResult, StepAnswer
+from runner.models import RunResult, StepAnswer
 from runner.settings import Settings
 from tests import records
 from tests.automation import Automation
