@@ -13,7 +13,7 @@ import click
 from runner.answers import DoctorAnswer, Facts, Lack
 from runner.budget import READ_SECONDS
 from runner.clock import Clock
-from runner.errors import InvalidProject, InvalidSettings, RunnerError, Unavailable
+from runner.errors import InvalidProject, InvalidSettings, Nonsense, RunnerError, Unavailable
 from runner.retry import persistently
 from runner.settings import HttpSettings, Settings
 from runner.terminal import printable
@@ -173,6 +173,8 @@ def _unreachable(error: RunnerError) -> Finding:
         return Finding("key", "problem", str(error), remedy)
     if isinstance(error, InvalidProject) and error.part == "migrations":
         return Finding("migrations", "problem", str(error), _APPLY)
+    if isinstance(error, Nonsense):
+        return Finding("migrations", "problem", str(error), f"Program and migrations do not fit together. {_APPLY}")
     if isinstance(error, (Unavailable, InvalidProject)):
         remedy = (
             "See that SUPABASE_URL is that of the project, that the project is not paused, and that this machine may "

@@ -109,6 +109,7 @@ def test_who_may_call_is_told_without_a_secret(project: FakeApi, environ: pytest
         (refusal(None, 401), "key"),
         (refusal("PGRST202"), "migrations"),
         (refusal("42501"), "migrations"),
+        ({"clock": 1.0}, "migrations"),
         (refusal(None, 404), "database"),
         (page(404), "database"),
         (refusal("57014", 500), "database"),
