@@ -157,6 +157,24 @@ def test_recipients_from_before_are_what_is_counted(
     assert preview["generates"] is False
 
 
+def test_recipients_that_are_no_contacts_of_the_organization_stand_apart(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    """As a project whose keys do not forbid them may have them. A launch takes away those of them that are pending."""
+    database.execute("alter table campaign_recipients drop constraint campaign_recipients_contact_of_tenant")
+    factory.contacts(organization, 4)
+    campaign = factory.campaign(organization)
+    run = automation(max_rows=2)
+    run.step()
+    for status in ("pending", "sent"):
+        factory.recipient(campaign, factory.contact(factory.organization()), status=status)
+
+    preview = automation().preview_campaign(campaign)
+
+    assert (preview["contacts"], preview["excluded"], preview["outsiders"]) == (4, {}, 1)
+    assert preview["recipient_count"] == run.launch()["campaigns"][0]["recipient_count"] == 5
+
+
 def test_what_stands_in_the_way_of_a_launch_is_said(factory: Factory, automation: Automate) -> None:
     organization = factory.organization()
     campaign = factory.campaign(organization, due_in=timedelta(hours=-1))
