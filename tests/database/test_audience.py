@@ -227,13 +227,16 @@ def test_a_launch_in_tiny_steps_has_the_recipients_that_the_oracle_says(
 @given(
     world=worlds(),
     max_rows=st.integers(1, 12),
-    steps=st.integers(0, 12),
-    present=st.dictionaries(st.sampled_from(IDS), st.sampled_from(["pending", "sent", "bounced"]), max_size=3),
+    steps=st.integers(0, 8),
+    is_wide=st.booleans(),
+    present=st.just({})
+    | st.dictionaries(st.sampled_from(IDS), st.sampled_from(["pending", "sent", "bounced"]), max_size=3),
 )
 def test_an_immediate_launch_gives_just_what_the_preview_says(
     world: World,
     max_rows: int,
     steps: int,
+    is_wide: bool,
     present: dict[UUID, str],
     empty: Callable[[], None],
     factory: Factory,
@@ -243,6 +246,11 @@ def test_an_immediate_launch_gives_just_what_the_preview_says(
 ) -> None:
     """Of a draft, of a launch that is half done, of one that is over, and with recipients from before."""
     empty()
+    if is_wide:  # most audiences of these rules are too small to be half done
+        for number, contact in enumerate(world.tables["contacts"]):
+            contact.update(email=f"contact{number % 7}@example.org", is_active=None, deleted_at=None)
+        for rules in world.tables["campaign_target_rules"]:
+            rules.update(include_emails=None, include_tags=None)
     world.insert(factory)
     factory.member(world.organization, system_user)
     contacts = {contact["id"]: contact["organization_id"] for contact in world.tables["contacts"]}
