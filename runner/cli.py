@@ -157,8 +157,7 @@ Exit codes:
 def history(context: click.Context, campaign_id: UUID, limit: int, as_json: bool) -> None:
     """Show each launch of a campaign, the newest first.
 
-    Who, when, how late, whom it left out, what went wrong. A campaign that was deleted since is shown too. Launches are
-    kept for a time only.
+    Who, when, how late, whom it left out, what went wrong. A campaign that was deleted since is shown too.
     """
     with _explained(context, interrupted="interrupted."):
         from runner import history
