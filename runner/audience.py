@@ -93,7 +93,7 @@ def as_json(found: CampaignPreview) -> str:
 
 def as_text(found: CampaignPreview) -> str:
     """The preview for a person."""
-    schedule = f"scheduled for {moment(found.scheduled_at)}" if found.scheduled_at else "no time is set"
+    schedule = f"for {moment(found.scheduled_at)}" if found.scheduled_at else "without a time"
     lines = [
         f"{printable(found.name)} ({found.campaign_id}): {printable(found.status)}, {schedule}",
         f"{found.recipient_count} recipients, of {found.contacts} contacts.",

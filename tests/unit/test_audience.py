@@ -67,7 +67,7 @@ def test_the_preview_reads_well(campaign: FakeApi) -> None:
     assert result.exit_code == 0
     assert result.stderr == ""
     assert result.stdout.splitlines() == [
-        f"Spring sale ({CAMPAIGN}): draft, scheduled for 2026-12-01 10:00:00 UTC",
+        f"Spring sale ({CAMPAIGN}): draft, for 2026-12-01 10:00:00 UTC",
         "2 recipients, of 9 contacts.",
         "",
         "NOT BECAUSE   CONTACTS",
@@ -78,6 +78,11 @@ def test_the_preview_reads_well(campaign: FakeApi) -> None:
         "  ann@example.org",
         "  bob@example.org",
     ]
+
+
+def test_a_campaign_without_a_time_is_told_as_one(campaign: FakeApi) -> None:
+    campaign.on("preview_campaign", found(scheduled_at=None, has_schedule=False))
+    assert invoke("preview", CAMPAIGN).stdout.splitlines()[0].endswith("draft, without a time")
 
 
 def test_json_has_the_keys_of_the_contract(campaign: FakeApi) -> None:
