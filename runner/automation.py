@@ -7,10 +7,9 @@ from uuid import UUID, uuid4
 from runner import log
 from runner.budget import Budget
 from runner.clock import Clock
-from runner.errors import Unavailable
 from runner.models import FreedCampaign, RunReport, RunResult
 from runner.parameters import Parameters, parse_organization_id
-from runner.retry import Retry
+from runner.retry import persistently
 from runner.settings import Settings
 from runner.stop import Stop
 
@@ -38,14 +37,13 @@ def free_campaigns(settings: Settings, campaign_id: UUID | None) -> tuple[FreedC
     """
     from runner import database
 
-    budget = Budget(Clock(), settings.run_time_budget_seconds)
-    retry = Retry(Clock(), until=budget.ends)
-    while True:
-        try:
-            return database.shared(settings).retry(campaign_id, timeout=budget.timeout()).freed
-        except Unavailable:
-            if not retry.again():
-                raise
+    clock = Clock()
+    budget = Budget(clock, settings.run_time_budget_seconds)
+
+    def free() -> tuple[FreedCampaign, ...]:
+        return database.shared(settings).retry(campaign_id, timeout=budget.timeout()).freed
+
+    return persistently(free, clock, until=budget.ends)
 
 
 def automate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from uuid import UUID
 
@@ -13,15 +13,19 @@ import click
 
 from runner import __version__, log
 from runner.automation import automate, free_campaigns
-from runner.errors import InvalidRequest, RunnerError, Unexpected
+from runner.errors import CampaignNotFound, InvalidRequest, RunnerError, Unexpected
 from runner.models import RunReport
 from runner.parameters import Parameters, parse_organization_id
 from runner.settings import Settings
 from runner.stop import stop_on_signals
+from runner.terminal import printable, table
 
 CAMPAIGN_ERRORS = 1
 NEEDS_SOMEBODY = 1
+NO_CAMPAIGN = 1
 COULD_NOT_RUN = 3  # 2 is click's, for a wrong usage
+
+INTERRUPTED = "interrupted; what was launched is in the database, and the next run goes on."
 
 LAUNCHED = ("CAMPAIGN", "STATUS", "RECIPIENTS", "ORGANIZATION")
 FREED = ("CAMPAIGN", "ID", "ATTEMPTS", "LAST ERROR")
@@ -106,7 +110,7 @@ def retry(context: click.Context, campaign_id: UUID | None, every: bool) -> None
     with _explained(context):
         freed = free_campaigns(_settings(), campaign_id)
     if freed:
-        click.echo(_table(FREED, [(c.name, str(c.campaign_id), str(c.attempts), c.error) for c in freed]) + "\n")
+        click.echo(table(FREED, [(c.name, str(c.campaign_id), str(c.attempts), c.error) for c in freed]) + "\n")
     click.echo(f"{len(freed)} freed for the next run.")
     context.exit(0 if freed or every else CAMPAIGN_ERRORS)
 
@@ -144,10 +148,99 @@ def status(context: click.Context, organization_id: UUID | None, as_json: bool) 
     if as_json:
         click.echo(now.model_dump_json(indent=2))
     else:
-        parts = ["\n".join(map(_printable, status.summary(now, settings.health_max_lateness_minutes)))]
-        parts += [_table(head, rows) for head, rows in status.tables(now)]
+        parts = ["\n".join(map(printable, status.summary(now, settings.health_max_lateness_minutes)))]
+        parts += [table(head, rows) for head, rows in status.tables(now)]
         click.echo("\n\n".join(parts))
     context.exit(NEEDS_SOMEBODY if now.needs_somebody or now.is_late(settings.health_max_lateness_minutes) else 0)
+
+
+@cli.command(
+    epilog="""\b
+Examples:
+  python -m runner preview 5f0c2f1e-8a39-4a0c-9c53-0d8f6a6c5b11
+  python -m runner preview 5f0c2f1e-8a39-4a0c-9c53-0d8f6a6c5b11 --json | jq .recipient_count
+
+\b
+Exit codes:
+  0  done
+  1  there is no such campaign
+  2  wrong usage
+  3  the database could not be asked"""
+)
+@click.argument("campaign_id", type=_Id())
+@click.option("--json", "as_json", is_flag=True, help="Print the preview as JSON.")
+@click.pass_context
+def preview(context: click.Context, campaign_id: UUID, as_json: bool) -> None:
+    """Show who would get a campaign, and why the others not.
+
+    As if it were launched now; it may have any status: look at a draft before you schedule it. Nothing is written. The
+    audience is found by the function of the database that a launch asks, so a launch at this moment has just these
+    recipients.
+    """
+    with _explained(context, interrupted="interrupted; nothing was written."):
+        from runner import audience
+
+        found = audience.preview(_settings(), campaign_id)
+        click.echo(audience.as_json(found) if as_json else audience.as_text(found))
+
+
+@cli.command(
+    epilog="""\b
+Examples:
+  python -m runner history 5f0c2f1e-8a39-4a0c-9c53-0d8f6a6c5b11
+  python -m runner history 5f0c2f1e-8a39-4a0c-9c53-0d8f6a6c5b11 --limit 1 --json
+
+\b
+Exit codes:
+  0  done
+  1  there is no such campaign, and there was no launch of one
+  2  wrong usage
+  3  the database could not be asked"""
+)
+@click.argument("campaign_id", type=_Id())
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Show no more launches.")
+@click.option("--json", "as_json", is_flag=True, help="Print the launches as JSON.")
+@click.pass_context
+def history(context: click.Context, campaign_id: UUID, limit: int, as_json: bool) -> None:
+    """Show each launch of a campaign, the newest first.
+
+    Who, when, how late, whom it left out, what went wrong. A campaign that was deleted since is shown too.
+    """
+    with _explained(context, interrupted="interrupted."):
+        from runner import history
+
+        found = history.history(_settings(), campaign_id, limit=limit)
+        click.echo(found.model_dump_json(indent=2) if as_json else history.as_text(found))
+
+
+@cli.command(
+    epilog="""\b
+Examples:
+  python -m runner doctor
+  python -m runner doctor --json | jq '.findings[] | select(.severity != "ok")'
+
+\b
+Exit codes:
+  0  no problem (there may be warnings)
+  1  at least one problem
+  2  wrong usage
+  3  the database could not be asked; what could be checked is shown"""
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.pass_context
+def doctor(context: click.Context, as_json: bool) -> None:
+    """Find what keeps campaigns from being launched.
+
+    It says how to mend what it finds. It looks at settings, the way to the database, migrations, privileges,
+    indexes, the system user and its memberships, schedules, contacts with one address, clocks, and when the runner was
+    last called. Nothing is written, no secret is shown.
+    """
+    with _explained(context, interrupted="interrupted."):
+        from runner import doctor
+
+        examination = doctor.examine()
+        click.echo(doctor.as_json(examination) if as_json else doctor.as_text(examination))
+    context.exit(examination.exit_code)
 
 
 def _settings() -> Settings:
@@ -157,14 +250,17 @@ def _settings() -> Settings:
 
 
 @contextmanager
-def _explained(context: click.Context) -> Iterator[None]:
+def _explained(context: click.Context, *, interrupted: str = INTERRUPTED) -> Iterator[None]:
     """End the program with a sentence and an exit code where the block fails."""
     try:
         yield
+    except CampaignNotFound as error:
+        click.echo(f"Error: {error}", err=True)
+        context.exit(NO_CAMPAIGN)
     except RunnerError as error:
         click.echo(f"Error: {error}", err=True)
     except KeyboardInterrupt:  # in a run the second one; the first lets the steps that are under way end
-        click.echo("Error: interrupted; what was launched is in the database, and the next run goes on.", err=True)
+        click.echo(f"Error: {interrupted}", err=True)
     except Exception:
         _logger.exception("Failed unexpectedly.")  # without the message, which may hold row data
         click.echo(f"Error: {Unexpected.summary()}", err=True)
@@ -187,23 +283,10 @@ def _report(report: RunReport, *, dry_run: bool) -> str:
     lines = []
     if result.campaigns:
         rows = [(c.name, c.new_status, str(c.recipient_count), str(c.organization_id)) for c in result.campaigns]
-        lines += [_table(LAUNCHED, rows), ""]
-    lines += [f"{failure.campaign_id}: {_printable(failure.error)}" for failure in result.errors]
+        lines += [table(LAUNCHED, rows), ""]
+    lines += [f"{failure.campaign_id}: {printable(failure.error)}" for failure in result.errors]
     verb = "would be launched" if dry_run else "launched"
     lines.append(f"{result.processed_count} {verb}, {len(result.errors)} failed.")
     if not report.complete:
         lines.append("Work is left: run again to go on.")
     return "\n".join(lines)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, *([_printable(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
-
-
-def _printable(text: str) -> str:
-    """Text from the database, unable to steer the terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)

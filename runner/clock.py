@@ -14,6 +14,10 @@ class Clock:
         """Seconds on a clock that never jumps."""
         return time.monotonic()
 
+    def time(self) -> float:
+        """Seconds since 1970, as this machine believes."""
+        return time.time()
+
     def wait(self, over: Event, seconds: float) -> bool:
         """Sleep until `over` is set, at most `seconds`; True: it is set."""
         return over.wait(seconds)

@@ -24,6 +24,7 @@ from pydantic import BaseModel
 
 from runner import __version__
 from runner.errors import (
+    CampaignNotFound,
     DatabaseRefused,
     InvalidProject,
     Nonsense,
@@ -37,6 +38,7 @@ from runner.models import PreviewAnswer, RetryAnswer, RunResult, StepAnswer
 from runner.settings import Settings
 
 if TYPE_CHECKING:
+    from runner.answers import CampaignPreviewAnswer, DoctorAnswer, History
     from runner.health import Health
 
 CONNECT_SECONDS = 5.0
@@ -125,9 +127,40 @@ class Database:
         parameters = {**self._selection(organization_id, max_rows), "p_cursor": cursor}
         return self._call("campaign_runner_preview", parameters, PreviewAnswer, timeout)
 
+    def preview_campaign(
+        self, campaign_id: UUID, *, cursor: str | None, max_rows: int, timeout: float
+    ) -> CampaignPreviewAnswer:
+        """Read one page of whom a campaign would have as recipients; `cursor` as for `preview`.
+
+        Raises CampaignNotFound, and what the class says.
+        """
+        from runner.answers import CampaignPreviewAnswer
+
+        parameters = {"p_campaign_id": campaign_id, **self._limits(max_rows), "p_cursor": cursor}
+        return self._call("campaign_runner_preview_campaign", parameters, CampaignPreviewAnswer, timeout)
+
+    def history(self, campaign_id: UUID, *, limit: int, timeout: float) -> History:
+        """Read the newest launches of a campaign, at most `limit`."""
+        from runner.answers import History
+
+        parameters = {"p_campaign_id": campaign_id, "p_max_launches": limit}
+        return self._call("campaign_runner_history", parameters, History, timeout)
+
+    def doctor(self, *, timeout: float) -> DoctorAnswer:
+        """Let the database look at what the runner needs of it."""
+        from runner.answers import DoctorAnswer
+
+        parameters = {
+            "p_system_user_id": self._settings.system_user_id,
+            "p_system_user_roles": list(self._settings.system_user_roles),
+        }
+        return self._call("campaign_runner_doctor", parameters, DoctorAnswer, timeout)
+
     def _selection(self, organization_id: UUID | None, max_rows: int) -> dict[str, Any]:
+        return {"p_organization_id": organization_id, **self._limits(max_rows)}
+
+    def _limits(self, max_rows: int) -> dict[str, Any]:
         return {
-            "p_organization_id": organization_id,
             "p_system_user_id": self._settings.system_user_id,
             "p_system_user_roles": list(self._settings.system_user_roles),
             "p_max_rows": max_rows,
@@ -191,6 +224,8 @@ def _translated(error: APIError, status: int | None) -> RunnerError:
         return _translated_by_status(status)
     if code == "CR404":
         return OrganizationNotFound()
+    if code == "CR410":
+        return CampaignNotFound()
     if code == "CR409":
         return RunClosed()
     if code == "CR500":
@@ -200,7 +235,8 @@ def _translated(error: APIError, status: int | None) -> RunnerError:
     if code in _NOT_MIGRATED:
         return InvalidProject(
             f"The runner's functions are missing from the database or closed to this key ({code}): "
-            "apply the migrations, and see that SUPABASE_SECRET_KEY is a secret key."
+            "apply the migrations, and see that SUPABASE_SECRET_KEY is a secret key.",
+            part="migrations",
         )
     if code == "57014":
         return StatementTimeout(f"A statement took longer than the database allows ({code}).")
@@ -221,7 +257,7 @@ def _translated_by_status(status: int | None) -> RunnerError:
 
 
 def _key_refused() -> InvalidProject:
-    return InvalidProject("The project refuses the key: SUPABASE_SECRET_KEY is not one of its secret keys.")
+    return InvalidProject("The project refuses the key: SUPABASE_SECRET_KEY is not one of its secret keys.", part="key")
 
 
 _lock = Lock()

@@ -6,6 +6,7 @@ RunnerError
 │   ├── Unauthorized            401
 │   ├── PathNotFound            404
 │   ├── OrganizationNotFound    404
+│   ├── CampaignNotFound        404
 │   ├── MethodNotAllowed        405
 │   ├── HealthIsReadOnly        405
 │   └── BodyTooLarge            413
@@ -28,7 +29,7 @@ a foreign error, which may hold row data, HTML or keys.
 from __future__ import annotations
 
 import inspect
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class RunnerError(Exception):
@@ -88,6 +89,13 @@ class OrganizationNotFound(RequestError):
     title = "Not Found"
 
 
+class CampaignNotFound(RequestError):
+    """There is no campaign with this id."""
+
+    status = 404
+    title = "Not Found"
+
+
 class MethodNotAllowed(RequestError):
     """This path takes POST only."""
 
@@ -128,6 +136,12 @@ class InvalidSettings(ConfigurationError):
 
 class InvalidProject(ConfigurationError):
     """The Supabase project is not set up for the runner; its log says what is missing."""
+
+    def __init__(
+        self, message: str | None = None, *, part: Literal["project", "key", "migrations"] = "project"
+    ) -> None:
+        super().__init__(message)
+        self.part = part  # what is wrong
 
 
 class DatabaseRefused(RunnerError):

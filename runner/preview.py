@@ -9,10 +9,8 @@ from uuid import UUID
 from runner import log
 from runner.budget import Budget
 from runner.clock import Clock
-from runner.errors import StatementTimeout, Unavailable
 from runner.models import CampaignError, CampaignOutcome, PreviewAnswer, RunReport, RunResult
-from runner.pace import Pace
-from runner.retry import Retry
+from runner.pages import Pages
 from runner.settings import Settings
 from runner.stop import Stop
 
@@ -38,9 +36,8 @@ class Preview:
         self._database = database
         self._run_id = run_id
         self._organization_id = organization_id
-        self._clock = clock
         self._stop = stop
-        self._pace = Pace(settings.step_rows)
+        self._pages = Pages(settings.step_rows, clock, stop)
         self._budget = Budget(clock, settings.run_time_budget_seconds)
 
     def execute(self) -> RunReport:
@@ -50,7 +47,7 @@ class Preview:
             errors: list[CampaignError] = []
             cursor: str | None = None
             complete, pages = False, 0
-            while not pages or (self._budget.allows(self._pace.seconds) and not self._stop.requested):
+            while not pages or (self._budget.allows(self._pages.seconds) and not self._stop.requested):
                 page = self._page(cursor)
                 campaigns += page.campaigns
                 errors += page.errors
@@ -63,21 +60,9 @@ class Preview:
             return report
 
     def _page(self, cursor: str | None) -> PreviewAnswer:
-        retry = Retry(self._clock, until=self._budget.ends)
-        while True:
-            rows = self._pace.rows
-            started = self._clock.now()
-            try:
-                page = self._database.preview(
-                    self._organization_id, cursor=cursor, max_rows=rows, timeout=self._budget.timeout()
-                )
-            except Unavailable as error:
-                slow = isinstance(error, StatementTimeout)
-                if slow:
-                    self._pace.halve(rows, self._clock.now() - started)
-                if self._stop.requested or not retry.again(patient=slow):
-                    raise
-            else:
-                if page.cursor is not None:  # a full page; the last one says nothing about the size
-                    self._pace.learn(rows, rows, self._clock.now() - started)
-                return page
+        def ask(rows: int) -> PreviewAnswer:
+            return self._database.preview(
+                self._organization_id, cursor=cursor, max_rows=rows, timeout=self._budget.timeout()
+            )
+
+        return self._pages.read(ask, until=self._budget.ends)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Event
+from typing import TypeVar
 
 from runner.clock import Clock
+from runner.errors import Unavailable
+
+T = TypeVar("T")
 
 FIRST_SECONDS = 0.2
 LONGEST_SECONDS = 2.0
@@ -37,3 +42,14 @@ class Retry:
         if not patient and self._failures >= FEWEST_ATTEMPTS and now - self._began > PATIENCE_SECONDS:
             return False
         return not self._clock.wait(self._over, seconds)
+
+
+def persistently(call: Callable[[], T], clock: Clock, *, until: float) -> T:
+    """What the call returns, tried again where it raises Unavailable. Raises the last one, and every other error."""
+    retry = Retry(clock, until=until)
+    while True:
+        try:
+            return call()
+        except Unavailable:
+            if not retry.again():
+                raise

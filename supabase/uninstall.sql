@@ -5,7 +5,10 @@
 
 drop view if exists public.campaign_runner_sendable;
 drop function if exists public.campaign_runner_health(uuid, uuid, text[]);
+drop function if exists public.campaign_runner_doctor(uuid, text[]);
+drop function if exists public.campaign_runner_history(uuid, integer);
 drop function if exists public.campaign_runner_preview(uuid, uuid, text[], integer, integer, text);
+drop function if exists public.campaign_runner_preview_campaign(uuid, uuid, text[], integer, integer, text);
 drop function if exists public.campaign_runner_report(uuid);
 drop function if exists public.campaign_runner_retry(uuid);
 drop function if exists public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer);

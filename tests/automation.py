@@ -84,6 +84,28 @@ class Automation:
                 return {"processed_count": len(campaigns), "campaigns": campaigns, "errors": errors}
         raise AssertionError(f"there is work left after {STEPS_AT_MOST} calls")
 
+    def preview_campaign(self, campaign: UUID) -> dict[str, Any]:
+        """Whom one campaign would have as recipients."""
+        cursor: str | None = None
+        for _ in range(STEPS_AT_MOST):
+            answer = self._call(
+                "select public.campaign_runner_preview_campaign(%s, %s, %s, %s, %s, %s)",
+                *(campaign, self.system_user, self.roles, self.max_rows, self.max_lateness_minutes, cursor),
+            )
+            cursor = answer["cursor"]
+            if cursor is None:
+                preview: dict[str, Any] = answer["preview"]
+                return preview
+        raise AssertionError(f"there is work left after {STEPS_AT_MOST} calls")
+
+    def history(self, campaign: UUID, *, limit: int = 20) -> dict[str, Any]:
+        """The launches of a campaign."""
+        return self._call("select public.campaign_runner_history(%s, %s)", campaign, limit)
+
+    def doctor(self) -> dict[str, Any]:
+        """What the database finds when the doctor asks it."""
+        return self._call("select public.campaign_runner_doctor(%s, %s)", self.system_user, self.roles)
+
     def _call(self, statement: str, *values: Any) -> dict[str, Any]:
         [(answer,)] = self.connection.execute(statement.encode(), values).fetchall()
         assert isinstance(answer, dict)

@@ -1,7 +1,81 @@
--- Purpose: the dry run: what a run would launch now, with nothing written.
+-- Purpose: what would happen, with nothing written: the dry run of a run, and the preview of one campaign.
 -- Tables:  reads what a launch reads
 -- Rerun:   safe.
--- Undo:    supabase/uninstall.sql drops the function.
+-- Undo:    supabase/uninstall.sql drops the functions and the schema campaign_runner.
+--
+-- SQLSTATE of our own: CR410 unknown campaign.
+
+create or replace function campaign_runner.preview_page(
+    p_campaign_id uuid,
+    p_organization_id uuid,
+    p_from uuid,
+    p_max_rows bigint,
+    p_generates boolean,
+    p_max_sample integer,
+    out next_from uuid,
+    out contacts bigint,
+    out inserts bigint,
+    out recipients bigint,
+    out outsiders bigint,
+    out excluded jsonb,
+    out sample uuid[]
+)
+language plpgsql
+stable
+set search_path = ''
+set row_security = off
+as $$
+#variable_conflict use_column
+declare
+    v_last constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+    -- Where recipients were there before, nothing is inserted and nothing deleted.
+    v_change constant text := case when p_generates then 'insert' else 'delete' end;
+begin
+    select c.id into next_from
+    from public.contacts c
+    where c.organization_id = p_organization_id and c.id >= p_from and c.id < v_last
+    order by c.id
+    offset greatest(p_max_rows, 1)
+    limit 1;
+
+    with judged as materialized (
+        select
+            c.contact_id, c.change, c.reason is not distinct from 'foreign' as is_outsider,
+            coalesce(c.reason, 'recipients_exist') as reason,
+            coalesce(c.change in ('keep', v_change), false) as is_recipient
+        from campaign_runner.changes(p_campaign_id, p_from, coalesce(next_from, v_last)) c
+    ),
+    reasons as (
+        select j.reason, count(*) as n
+        from judged j
+        where not j.is_recipient and not j.is_outsider
+        group by j.reason
+    )
+    select
+        count(*) filter (where not j.is_outsider),
+        count(*) filter (where j.is_recipient and j.change = 'insert'),
+        count(*) filter (where j.is_recipient),
+        count(*) filter (where j.is_recipient and j.is_outsider),
+        (select coalesce(jsonb_object_agg(r.reason, r.n), '{}') from reasons r),
+        array(
+            select first.contact_id
+            from judged first
+            where first.is_recipient and not first.is_outsider
+            order by first.contact_id
+            limit p_max_sample
+        )
+    into contacts, inserts, recipients, outsiders, excluded, sample
+    from judged j;
+end;
+$$;
+comment on function campaign_runner.preview_page(uuid, uuid, uuid, bigint, boolean, integer) is
+    'What a launch would make of up to p_max_rows contacts, by what it asks itself: how many it would insert, how many '
+    'recipients there would be (outsiders: those of them that are no contacts of the organization), the others by reason, '
+    'and the first recipients. next_from is where the next page begins, NULL after the last.';
+revoke execute on function campaign_runner.preview_page(uuid, uuid, uuid, bigint, boolean, integer)
+    from public, anon, authenticated;
+grant execute on function campaign_runner.preview_page(uuid, uuid, uuid, bigint, boolean, integer) to service_role;
+
 
 create or replace function public.campaign_runner_preview(
     p_organization_id uuid,
@@ -20,14 +94,12 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-    v_last constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
     v_now constant timestamptz := now();
     v_deadline constant timestamptz := clock_timestamp() + interval '2 seconds';
     v_rows_left bigint := greatest(p_max_rows, 1);
     v_due record;
     v_obstacle record;
-    v_next uuid;
-    v_counted record;
+    v_page record;
     -- Where the call before stopped, and what it had counted of that campaign. A text to the outside, as not every server
     -- in between hands an object on as one.
     v_cursor constant jsonb := p_cursor::jsonb;
@@ -74,22 +146,14 @@ begin
 
         if coalesce((v_due.launch).generates, campaign_runner.would_generate(v_due.campaign_id)) then
             loop
-                select c.id into v_next
-                from public.contacts c
-                where c.organization_id = v_due.organization_id and c.id >= v_from and c.id < v_last
-                order by c.id
-                offset greatest(v_rows_left, 1)
-                limit 1;
-                select
-                    count(*) filter (where c.change = 'insert') as inserts,
-                    count(*) filter (where c.change in ('insert', 'keep')) as recipients,
-                    count(*) as contacts
-                into v_counted
-                from campaign_runner.changes(v_due.campaign_id, v_from, coalesce(v_next, v_last)) c;
-                v_inserts := v_inserts + v_counted.inserts;
-                v_recipients := v_recipients + v_counted.recipients;
-                v_rows_left := v_rows_left - v_counted.contacts;
-                v_from := v_next;
+                select * into v_page
+                from campaign_runner.preview_page(
+                    v_due.campaign_id, v_due.organization_id, v_from, v_rows_left, true, 0
+                );
+                v_inserts := v_inserts + v_page.inserts;
+                v_recipients := v_recipients + v_page.recipients;
+                v_rows_left := v_rows_left - v_page.contacts;
+                v_from := v_page.next_from;
                 exit when v_from is null;
                 v_is_stopped := v_rows_left <= 0 or clock_timestamp() >= v_deadline;
                 exit due_campaigns when v_is_stopped;
@@ -127,5 +191,307 @@ comment on function public.campaign_runner_preview(uuid, uuid, text[], integer, 
 revoke execute on function public.campaign_runner_preview(uuid, uuid, text[], integer, integer, text)
     from public, anon, authenticated;
 grant execute on function public.campaign_runner_preview(uuid, uuid, text[], integer, integer, text) to service_role;
+
+
+create or replace function campaign_runner.unmatched_names(
+    p_campaign_id uuid
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+set row_security = off
+set enable_nestloop = off
+set enable_seqscan = off
+as $$
+declare
+    v_blanks constant text := E' \t\n\v\f\r';
+    v_emails_at_most constant integer := 10000; -- to be looked up in one statement
+    v_organization_id uuid;
+    v_rules record;
+    v_emails text[];
+    v_tag_names text[];
+begin
+    select c.organization_id into v_organization_id from public.campaigns c where c.id = p_campaign_id;
+    select r.* into v_rules from public.campaign_target_rules r where r.campaign_id = p_campaign_id;
+
+    v_emails := array(
+        select lower(btrim(contact.email, v_blanks))
+        -- `deleted_at` may be missing in a table that is not ours, see campaign_runner.audience().
+        from (select null::timestamptz as deleted_at) absent
+        cross join lateral (
+            select c.email::text as email, deleted_at is not null as is_deleted
+            from public.contacts c
+            where c.organization_id = v_organization_id
+                and hashtextextended(lower(btrim(c.email::text, E' \t\n\v\f\r')), 0) = any (array(
+                    select hashtextextended(lower(btrim(e.name, v_blanks)), 0)
+                    from unnest(v_rules.include_emails::text[]) with ordinality as e (name, position)
+                    where e.position <= v_emails_at_most
+                ))
+        ) contact
+        where not contact.is_deleted and btrim(contact.email, v_blanks) <> ''
+    );
+
+    -- The tables may not exist: these statements are planned only where they do.
+    if to_regclass('public.contact_tags') is not null and to_regclass('public.contact_tag_assignments') is not null then
+        v_tag_names := array(
+            select t.name::text
+            from public.contact_tags t
+            where t.organization_id = v_organization_id
+                and t.name::text = any (v_rules.include_tags::text[] || v_rules.exclude_tags::text[])
+                and exists (select from public.contact_tag_assignments a where a.tag_id = t.id)
+        );
+    end if;
+
+    return jsonb_build_object(
+        'include_emails', (
+            select coalesce(jsonb_agg(e.name order by e.position), '[]')
+            from unnest(v_rules.include_emails::text[]) with ordinality as e (name, position)
+            left join unnest(v_emails) as found (email) on found.email = lower(btrim(e.name, v_blanks))
+            where e.position <= v_emails_at_most and e.name is not null and found.email is null
+        ),
+        'include_tags', to_jsonb(array(
+            select t.name
+            from unnest(v_rules.include_tags::text[]) with ordinality as t (name, position)
+            where t.name is not null and t.name <> all (coalesce(v_tag_names, '{}'))
+            order by t.position
+        )),
+        'exclude_tags', to_jsonb(array(
+            select t.name
+            from unnest(v_rules.exclude_tags::text[]) with ordinality as t (name, position)
+            where t.name is not null and t.name <> all (coalesce(v_tag_names, '{}'))
+            order by t.position
+        )),
+        'emails_not_looked_up', greatest(coalesce(cardinality(v_rules.include_emails), 0) - v_emails_at_most, 0)
+    );
+end;
+$$;
+comment on function campaign_runner.unmatched_names(uuid) is
+    'The e-mail addresses in the campaign''s rules that no contact of the organization has (a deleted one does not count), '
+    'and the tags that nobody has. Addresses beyond the first 10,000 are not looked up, but counted.';
+revoke execute on function campaign_runner.unmatched_names(uuid) from public, anon, authenticated;
+grant execute on function campaign_runner.unmatched_names(uuid) to service_role;
+
+
+create or replace function campaign_runner.unmatched_countries(
+    p_organization_id uuid,
+    p_countries text[],
+    p_from uuid,
+    p_to uuid
+)
+returns text[]
+language plpgsql
+stable
+set search_path = ''
+set row_security = off
+set enable_nestloop = off
+set enable_seqscan = off
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+    v_blanks constant text := E' \t\n\v\f\r';
+begin
+    if cardinality(p_countries) = 0 then
+        return '{}';
+    end if;
+    return array(
+        select named.country
+        from unnest(p_countries) with ordinality as named (country, position)
+        left join (
+            select distinct lower(btrim(c.country::text, E' \t\n\v\f\r')) as country
+            from public.contacts c
+            where c.organization_id = p_organization_id and c.id between p_from and p_to
+        ) present on present.country = lower(btrim(named.country, v_blanks))
+        where present.country is null
+        order by named.position
+    );
+end;
+$$;
+comment on function campaign_runner.unmatched_countries(uuid, text[], uuid, uuid) is
+    'Those of the countries in which no contact of the range is.';
+revoke execute on function campaign_runner.unmatched_countries(uuid, text[], uuid, uuid) from public, anon, authenticated;
+grant execute on function campaign_runner.unmatched_countries(uuid, text[], uuid, uuid) to service_role;
+
+
+create or replace function campaign_runner.addresses(
+    p_contact_ids uuid[]
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+set row_security = off
+as $$
+begin
+    return (
+        select coalesce(
+            jsonb_agg(
+                coalesce(
+                    nullif(btrim(contact.email, E' \t\n\v\f\r'), ''), nullif(btrim(contact.mobile, E' \t\n\v\f\r'), '')
+                )
+                order by contact.id
+            ),
+            '[]'
+        )
+        -- `mobile` may be missing in a table that is not ours, see campaign_runner.audience().
+        from (select null::text as mobile) absent
+        cross join lateral (
+            select c.id, c.email::text as email, mobile::text as mobile
+            from public.contacts c
+            where c.id = any (p_contact_ids)
+        ) contact
+    );
+end;
+$$;
+comment on function campaign_runner.addresses(uuid[]) is
+    'The e-mail addresses of contacts, or else their mobile numbers, in the order of the ids.';
+revoke execute on function campaign_runner.addresses(uuid[]) from public, anon, authenticated;
+grant execute on function campaign_runner.addresses(uuid[]) to service_role;
+
+
+create or replace function public.campaign_runner_preview_campaign(
+    p_campaign_id uuid,
+    p_system_user_id uuid,
+    p_system_user_roles text[],
+    p_max_rows integer,
+    p_max_lateness_minutes integer default null,
+    p_cursor text default null
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+set row_security = off
+set jit = off
+as $$
+declare
+    v_first constant uuid := '00000000-0000-0000-0000-000000000000';
+    v_last constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+    v_max_sample constant integer := 10;
+    v_campaign record;
+    v_launch campaign_runner.launches;
+    v_cursor jsonb := p_cursor::jsonb;
+    v_fingerprint text;
+    v_from uuid;
+    v_generates boolean;
+    v_page record;
+    v_contacts bigint;
+    v_recipients bigint;
+    v_outsiders bigint;
+    v_excluded jsonb;
+    v_sample uuid[];
+    v_countries text[];
+    v_pages integer;
+begin
+    select c.organization_id, c.name::text as name, c.status::text as status, c.scheduled_at into v_campaign
+    from public.campaigns c
+    where c.id = p_campaign_id;
+    if not found then
+        raise exception 'there is no such campaign' using errcode = 'CR410';
+    end if;
+    select * into v_launch
+    from campaign_runner.launches l
+    where l.campaign_id = p_campaign_id and l.closed_at is null;
+
+    -- Pages that were judged by other rules do not add up with these: from the start.
+    v_fingerprint := campaign_runner.fingerprint(p_campaign_id);
+    if v_cursor ->> 'fingerprint' is distinct from v_fingerprint then
+        v_cursor := null;
+    end if;
+    v_from := coalesce((v_cursor ->> 'from')::uuid, v_first);
+    -- Decided by the first page, as a launch decides it once: should one begin meanwhile, its first recipients must not
+    -- look like some that were there before it.
+    v_generates := coalesce(
+        (v_cursor ->> 'generates')::boolean, v_launch.generates, campaign_runner.would_generate(p_campaign_id)
+    );
+    v_sample := array(select s::uuid from jsonb_array_elements_text(v_cursor -> 'sample') s);
+    v_countries := case
+        when v_cursor is not null then array(select c from jsonb_array_elements_text(v_cursor -> 'countries') c)
+        else array(
+            select e
+            from public.campaign_target_rules r
+            cross join lateral unnest(r.exclude_countries::text[]) e
+            where r.campaign_id = p_campaign_id and btrim(e, E' \t\n\v\f\r') <> ''
+        )
+    end;
+
+    select * into v_page
+    from campaign_runner.preview_page(
+        p_campaign_id, v_campaign.organization_id, v_from, p_max_rows, v_generates,
+        v_max_sample - cardinality(v_sample)
+    );
+    v_contacts := coalesce((v_cursor ->> 'contacts')::bigint, 0) + v_page.contacts;
+    v_recipients := coalesce((v_cursor ->> 'recipients')::bigint, 0) + v_page.recipients;
+    v_outsiders := coalesce((v_cursor ->> 'outsiders')::bigint, 0) + v_page.outsiders;
+    v_excluded := campaign_runner.add_counts(coalesce(v_cursor -> 'excluded', '{}'), v_page.excluded);
+    v_sample := v_sample || v_page.sample;
+    v_pages := coalesce((v_cursor ->> 'pages')::integer, 0) + 1;
+    v_countries := campaign_runner.unmatched_countries(
+        v_campaign.organization_id, v_countries, v_from, coalesce(v_page.next_from, v_last)
+    );
+
+    if v_page.next_from is not null then
+        return jsonb_build_object(
+            'contacts', v_contacts,
+            'preview', null,
+            'cursor', jsonb_build_object(
+                'fingerprint', v_fingerprint, 'from', v_page.next_from, 'generates', v_generates,
+                'contacts', v_contacts, 'recipients', v_recipients, 'outsiders', v_outsiders, 'excluded', v_excluded,
+                'sample', to_jsonb(v_sample), 'countries', to_jsonb(v_countries), 'pages', v_pages
+            )::text
+        );
+    end if;
+
+    return jsonb_build_object(
+        'contacts', v_contacts,
+        'cursor', null,
+        'preview', jsonb_build_object(
+            'campaign_id', p_campaign_id,
+            'name', v_campaign.name,
+            'status', v_campaign.status,
+            'scheduled_at', case when isfinite(v_campaign.scheduled_at) then v_campaign.scheduled_at end,
+            'has_schedule', v_campaign.scheduled_at is not null,
+            'recipient_count', v_recipients,
+            'contacts', v_contacts,
+            'excluded', v_excluded,
+            'sample', campaign_runner.addresses(v_sample),
+            'unmatched',
+                campaign_runner.unmatched_names(p_campaign_id) || jsonb_build_object('exclude_countries', v_countries),
+            'outsiders', v_outsiders,
+            'generates', v_generates,
+            'pages', v_pages,
+            'system_user_exists', exists (select from public.profiles p where p.id = p_system_user_id),
+            'obstacles', to_jsonb(array(
+                select o.message
+                from campaign_runner.obstacle(
+                    v_campaign.organization_id, v_campaign.scheduled_at, coalesce(v_launch.state <> 'claimed', false),
+                    p_system_user_id, p_system_user_roles,
+                    case when v_campaign.status = 'scheduled' then p_max_lateness_minutes end, now()
+                ) o
+            )),
+            'launch', case when v_launch.id is not null then jsonb_build_object(
+                'state', v_launch.state,
+                'inserted', (
+                    select coalesce(sum(s.inserted), 0)
+                    from campaign_runner.launch_slices s
+                    where s.launch_id = v_launch.id
+                ),
+                'waits_because', case
+                    when not campaign_runner.is_free(v_launch, p_system_user_id, p_system_user_roles, now())
+                        then v_launch.last_error
+                end
+            ) end
+        )
+    );
+end;
+$$;
+comment on function public.campaign_runner_preview_campaign(uuid, uuid, text[], integer, integer, text) is
+    'Whom the campaign, of whatever status, would have as recipients if it were launched now, up to p_max_rows contacts in '
+    'each call: pass the cursor that came back until it is null, then `preview` is there. Each call sees the contacts of '
+    'its own moment; where the rules or the schedule were changed in between it begins anew.';
+revoke execute on function public.campaign_runner_preview_campaign(uuid, uuid, text[], integer, integer, text)
+    from public, anon, authenticated;
+grant execute on function public.campaign_runner_preview_campaign(uuid, uuid, text[], integer, integer, text)
+    to service_role;
 
 notify pgrst, 'reload schema';

@@ -221,3 +221,63 @@ def test_a_launch_in_tiny_steps_has_the_recipients_that_the_oracle_says(
     launch = records.launch(database, world.campaign)
     assert launch["excluded"] == oracle.counts(expected)
     assert launch["contacts"] == len(expected)
+
+
+@settings(examples, max_examples=60)
+@given(
+    world=worlds(),
+    max_rows=st.integers(1, 12),
+    steps=st.integers(0, 8),
+    is_wide=st.booleans(),
+    present=st.just({})
+    | st.dictionaries(st.sampled_from(IDS), st.sampled_from(["pending", "sent", "bounced"]), max_size=3),
+)
+def test_an_immediate_launch_gives_just_what_the_preview_says(
+    world: World,
+    max_rows: int,
+    steps: int,
+    is_wide: bool,
+    present: dict[UUID, str],
+    empty: Callable[[], None],
+    factory: Factory,
+    database: Connection,
+    automation: Callable[..., Automation],
+    system_user: UUID,
+) -> None:
+    """Of a draft, of a launch that is half done, of one that is over, and with recipients from before."""
+    empty()
+    if is_wide:  # most audiences of these rules are too small to be half done
+        for number, contact in enumerate(world.tables["contacts"]):
+            contact.update(email=f"contact{number % 7}@example.org", is_active=None, deleted_at=None)
+        for rules in world.tables["campaign_target_rules"]:
+            rules.update(include_emails=None, include_tags=None)
+    world.insert(factory)
+    factory.member(world.organization, system_user)
+    contacts = {contact["id"]: contact["organization_id"] for contact in world.tables["contacts"]}
+    before = {id: status for id, status in present.items() if id in contacts}
+    for id, status in before.items():
+        factory.recipient(world.campaign, id, status=status)
+    schedule = "update campaigns set status = 'scheduled', scheduled_at = now() where id = %s"
+    if steps:
+        database.execute(schedule, (world.campaign,))
+        launch = automation(max_rows=1)
+        for _ in range(steps - 1):
+            launch.step()
+
+    preview = automation(max_rows=max_rows).preview_campaign(world.campaign)
+    database.execute(schedule, (world.campaign,))
+    dry_run = automation(max_rows=max_rows).preview()["campaigns"]
+    [launched] = automation().launch()["campaigns"]
+
+    assert preview["recipient_count"] == launched["recipient_count"] == dry_run[0]["recipient_count"]
+    assert preview["contacts"] == sum(organization == world.organization for organization in contacts.values())
+    assert preview["recipient_count"] + sum(preview["excluded"].values()) == preview["contacts"] + preview["outsiders"]
+    if before:
+        assert not preview["generates"]
+    else:
+        verdicts = oracle.audience(oracle.read(database), world.campaign)
+        assert preview["outsiders"] == 0
+        if preview["generates"]:
+            assert preview["excluded"] == oracle.counts(verdicts)
+        sample = sorted(records.recipients(database, world.campaign), key=lambda id: id.bytes)[:10]
+        assert len(preview["sample"]) == len(sample)

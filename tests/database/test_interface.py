@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from runner.answers import CampaignPreview, History
 from runner.database import Database
 from runner.models import RunResult, StepAnswer
 from runner.settings import Settings
@@ -28,12 +29,18 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     api.on("step", step())
     api.on("report", report())
     api.on("preview", {"campaigns": [], "errors": [], "cursor": None})
+    api.on("preview_campaign", {"contacts": 1, "preview": None, "cursor": "more"})
+    api.on("history", {"campaign": None, "launches": [], "is_cut": False})
+    api.on("doctor", {"clock": 0.0, "facts": {}, "errors": {}})
     api.on("retry", {"freed": []})
     api.on("health", health())
     database = Database(Settings.load(), transport=httpx.MockTransport(api))
     database.step(uuid4(), None, max_rows=1, timeout=1)
     database.report(uuid4(), timeout=1)
     database.preview(None, cursor=None, max_rows=1, timeout=1)
+    database.preview_campaign(uuid4(), cursor=None, max_rows=1, timeout=1)
+    database.history(uuid4(), limit=1, timeout=1)
+    database.doctor(timeout=1)
     database.retry(None, timeout=1)
     database.health(None, timeout=1)
     database.close()
@@ -66,9 +73,13 @@ def test_each_answer_is_of_the_shape_that_the_package_expects(
     run = automation(max_rows=2)
 
     stepped = run.step()
+    previewed = run.preview_campaign(campaign)
     reported = run.launch()
 
     assert StepAnswer.model_validate(stepped).model_dump(mode="json") == stepped
+    assert CampaignPreview.model_validate(previewed).model_dump(mode="json") == previewed
+    history = run.history(campaign)
+    assert History.model_validate(history).model_dump(mode="json") == history
     result = RunResult.model_validate(reported)
     assert result.model_dump(mode="json") == reported
     assert [launched.campaign_id for launched in result.campaigns] == [campaign]

@@ -101,6 +101,14 @@ def launch(project: Connection, system_user: UUID, **options: Any) -> dict[str, 
         return Automation(service, system_user, **options).launch()
 
 
+def examine(project: Connection, system_user: UUID, *campaigns: UUID) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The previews of campaigns, and what the doctor finds, as the service role."""
+    with psycopg.connect(project.info.dsn, password=project.info.password, autocommit=True) as service:
+        service.execute("set role service_role")
+        run = Automation(service, system_user, roles=["marketer"], max_rows=3)
+        return [run.preview_campaign(campaign) for campaign in campaigns], run.doctor()
+
+
 @pytest.mark.every_version
 def test_the_migrations_install_on_an_empty_project(project: Connection) -> None:
     apply_migrations(f"{project.info.dsn} password={project.info.password}")
@@ -183,6 +191,7 @@ def test_a_project_that_has_these_tables_can_launch(max_rows: int, project: Conn
     chosen = factory.campaign(organization, due_in=timedelta(minutes=-2))
     factory.recipient(chosen, vip, status="queued")
     verdicts = oracle.audience(oracle.read(project), everybody)
+    previews, health = examine(project, system_user, everybody, chosen)
 
     report = launch(project, system_user, roles=["marketer"], max_rows=max_rows)
 
@@ -191,6 +200,11 @@ def test_a_project_that_has_these_tables_can_launch(max_rows: int, project: Conn
         str(chosen): (False, 1),
         str(everybody): (True, 5),
     }
+    assert (health["errors"], health["facts"]["indexes"], health["facts"]["requirements"]) == ({}, [], [])
+    assert [(p["generates"], p["recipient_count"], p["excluded"]) for p in previews] == [
+        (True, 5, oracle.counts(verdicts)),
+        (False, 1, {"unsubscribed": 1, "recipients_exist": 7, "no_address": 1, "duplicate_address": 1}),
+    ]
     assert set(records.recipients(project, everybody)) == oracle.recipients(verdicts) == {vip, *others}
     assert twin not in oracle.recipients(verdicts)
     assert records.recipients(project, chosen) == {vip: "queued"}

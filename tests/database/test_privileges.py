@@ -24,6 +24,11 @@ CALLS = {
     "preview": "select public.campaign_runner_preview(null, gen_random_uuid(), '{member}', 100)",
     "health": "select public.campaign_runner_health(null, gen_random_uuid(), '{member}')",
     "prune": "select campaign_runner.prune()",
+    "preview of a campaign": (
+        "select public.campaign_runner_preview_campaign(gen_random_uuid(), gen_random_uuid(), '{member}', 100)"
+    ),
+    "history": "select public.campaign_runner_history(gen_random_uuid())",
+    "doctor": "select public.campaign_runner_doctor(gen_random_uuid(), '{member}')",
     "audience": "select campaign_runner.audience(gen_random_uuid())",
     "flip": "select campaign_runner.flip(gen_random_uuid(), 1, 1, gen_random_uuid(), now())",
     "sendable": "select * from public.campaign_runner_sendable",

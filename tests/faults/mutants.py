@@ -54,7 +54,7 @@ MUTANTS = (
         "P1",
         "a contact with the highest id is forgotten",
         AUDIENCE,
-        "and (c.id < p_to or p_to = 'ffffffff-ffff-ffff-ffff-ffffffffffff')\n            ) contact",
+        "and (c.id < p_to or p_to = 'ffffffff-ffff-ffff-ffff-ffffffffffff') is true\n            ) contact",
         "and c.id < p_to\n            ) contact",
         ["tests/database/test_audience.py"],
     ),

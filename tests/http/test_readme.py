@@ -32,13 +32,17 @@ def test_the_curl_commands_launch_what_is_due(service: Service, tmp_path: Path) 
 def test_the_shell_commands_launch_what_is_due(service: Service, tmp_path: Path) -> None:
     campaign = service.add_due_campaign()
     [block] = PAGE.blocks("sh", "python -m runner")
-    output = shell(block, service.settings, tmp_path)
-    answer, rest = json.JSONDecoder().raw_decode(output[output.index("{") :])
+    output = shell(f"CAMPAIGN_ID={campaign}\n{block}", service.settings, tmp_path)
+    before, brace, rest = output.partition("{")
+    answer, end = json.JSONDecoder().raw_decode(brace + rest)
+    after = (brace + rest)[end:]
     assert answer["campaigns"][0]["campaign_id"] == campaign
-    freed, status = output[output.index("{") + rest :].strip().split("\n", 1)
-    assert freed == "0 freed for the next run."
-    assert status.startswith("Last tick: ")
-    assert "LAST RUNS" in status
+    assert "1 would be launched, 0 failed." in before
+    assert "3 recipients, of 3 contacts." in before
+    assert "3, of which 3 inserted" in after
+    assert "0 problems, " in after
+    assert "LAST RUNS" in after
+    assert after.splitlines()[-1] == "0 freed for the next run."
 
 
 def test_the_settings_of_make_serve_are_put_into_the_environment(service: Service, tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ def settings(environ: pytest.MonkeyPatch) -> HttpSettings:
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     """The clock of every run in this test."""
     clock = FakeClock()
-    monkeypatch.setattr("runner.automation.Clock", lambda: clock)
+    for module in ("automation", "audience", "doctor", "history"):
+        monkeypatch.setattr(f"runner.{module}.Clock", lambda: clock)
     return clock
 
 

@@ -36,6 +36,9 @@ class FakeClock(Clock):
     def now(self) -> float:
         return self._now
 
+    def time(self) -> float:
+        return self._now
+
     def wait(self, over: Event, seconds: float) -> bool:
         self.waits.append(seconds)
         self.advance(seconds)

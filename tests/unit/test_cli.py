@@ -221,9 +221,12 @@ def test_retry_tries_again_where_the_database_cannot_be_asked(waiting: FakeApi) 
 
 def test_version_and_help(launches: FakeApi) -> None:
     assert __version__ in invoke("--version").stdout
-    for arguments in (("--help",), ("-h",), ("run", "--help"), ("retry", "--help")):
+    for arguments in (("--help",), ("-h",)):
         result = invoke(*arguments)
         assert result.exit_code == 0
         assert result.stdout.startswith("Usage:")
-    assert "Examples:" in invoke("run", "--help").stdout
+    for command in cli.commands:
+        shown = invoke(command, "--help").stdout
+        assert f"\n  Examples:\n    python -m runner {command}" in shown
+        assert "\n  Exit codes:\n    0  " in shown
     assert launches.calls == []

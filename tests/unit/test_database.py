@@ -11,6 +11,7 @@ import pytest
 from runner import database
 from runner.database import Database
 from runner.errors import (
+    CampaignNotFound,
     DatabaseRefused,
     InvalidProject,
     Nonsense,
@@ -130,6 +131,7 @@ def test_each_call_has_its_own_time_to_read(settings: HttpSettings, api: FakeApi
     ("reply", "kind"),
     [
         (refusal("CR404", 404), OrganizationNotFound),
+        (refusal("CR410", 400), CampaignNotFound),
         (refusal("CR409", 409), RunClosed),
         (refusal("CR500", 500), InvalidProject),
         (refusal("57014", 500), StatementTimeout),

@@ -12,6 +12,7 @@ STATUSES = {
     "Unauthorized": 401,
     "PathNotFound": 404,
     "OrganizationNotFound": 404,
+    "CampaignNotFound": 404,
     "MethodNotAllowed": 405,
     "HealthIsReadOnly": 405,
     "BodyTooLarge": 413,

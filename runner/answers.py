@@ -1,0 +1,193 @@
+"""What the database answers to `preview`, `history` and `doctor`.
+
+Apart from `models`, which a function imports when it starts: there nobody asks these.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, model_validator
+
+
+class UnmatchedNames(BaseModel):
+    """What the rules of a campaign name, and no contact of its organization has."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    include_emails: tuple[StrictStr, ...]
+    include_tags: tuple[StrictStr, ...]
+    exclude_tags: tuple[StrictStr, ...]
+    exclude_countries: tuple[StrictStr, ...]
+    emails_not_looked_up: int = Field(ge=0, strict=True)  # beyond the first 10,000
+
+
+class OpenLaunch(BaseModel):
+    """A launch of a campaign that has begun and is not over."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    state: StrictStr
+    inserted: int = Field(ge=0, strict=True)  # recipients that it has written up to now
+    waits_because: StrictStr | None  # of this error; None: the next run goes on with it
+
+
+class CampaignPreview(BaseModel):
+    """Whom one campaign would have as recipients if it were launched now.
+
+    `recipient_count` and the numbers of `excluded` add up to `contacts`, those of the organization, but for the
+    `outsiders`: recipients that are none of its contacts, which a launch leaves alone.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    campaign_id: UUID
+    name: StrictStr
+    status: StrictStr
+    scheduled_at: StrictStr | None  # ISO 8601; None too where it lies in no finite time
+    has_schedule: StrictBool
+    recipient_count: int = Field(ge=0, strict=True)
+    contacts: int = Field(ge=0, strict=True)
+    excluded: dict[StrictStr, int]
+    sample: tuple[StrictStr, ...]  # addresses of the first recipients, by their ids
+    unmatched: UnmatchedNames
+    outsiders: int = Field(ge=0, strict=True)
+    generates: StrictBool  # False: recipients were there before any launch, and stay as they are
+    pages: int = Field(ge=1, strict=True)  # in which the contacts were read, one after the other
+    system_user_exists: StrictBool
+    obstacles: tuple[StrictStr, ...]  # why it could not be launched at this moment
+    launch: OpenLaunch | None
+
+
+class CampaignPreviewAnswer(BaseModel):
+    """One page of `campaign_runner_preview_campaign`; the last one, without a `cursor`, has the preview."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    contacts: int = Field(ge=0, strict=True)  # judged up to now
+    preview: CampaignPreview | None
+    cursor: StrictStr | None
+
+    @model_validator(mode="after")
+    def _the_last_page_has_the_preview(self) -> Self:
+        if (self.preview is None) == (self.cursor is None):
+            raise ValueError("neither a preview nor a cursor, or both")
+        return self
+
+
+class LaunchRecord(BaseModel):
+    """One launch in the ledger. Times are ISO 8601; what is not known, or not yet, is None."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    launch_id: int = Field(ge=1, strict=True)
+    name: StrictStr  # of the campaign, as it was then
+    organization_id: UUID
+    state: StrictStr  # claimed, generating, reconciling; launched or abandoned: it is over
+    run_id: UUID | None  # the run that launched it
+    system_user_id: UUID | None  # in whose name
+    scheduled_at: StrictStr | None
+    opened_at: StrictStr
+    closed_at: StrictStr | None
+    duration_seconds: float | None
+    late_seconds: float | None
+    generates: StrictBool | None  # False: recipients were there before, and stayed as they were
+    contacts: int | None  # of the organization, which were judged
+    recipients_inserted: int | None  # of an open launch: up to now
+    recipient_count: int | None
+    excluded: dict[StrictStr, int] | None
+    attempts: int = Field(ge=0, strict=True)  # those that failed
+    next_attempt_at: StrictStr | None
+    waits_for_a_person: StrictBool
+    error: StrictStr | None  # of the last attempt that failed
+
+
+class CampaignState(BaseModel):
+    """A campaign as it is now."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: StrictStr
+    status: StrictStr
+
+
+class History(BaseModel):
+    """The answer of `campaign_runner_history`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    campaign: CampaignState | None  # None: it was deleted, or never was
+    launches: tuple[LaunchRecord, ...]  # the newest first
+    is_cut: StrictBool  # there are older ones
+
+
+class MissingIndex(BaseModel):
+    """An index that the runner needs; `command` builds it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: StrictStr
+    is_invalid: StrictBool  # it is there, but no query uses it
+    command: StrictStr
+
+
+class Lack(BaseModel):
+    """How many lack something, and the first of them. `is_cut`: not all were looked at."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    is_cut: StrictBool
+    lacking: int = Field(ge=0, strict=True)
+    named: tuple[UUID, ...]
+
+
+class SharedAddresses(BaseModel):
+    """Organizations in which several contacts have one address, in the contacts that were looked at."""
+
+    class Organization(BaseModel):
+        """One of them, with the number of such addresses."""
+
+        organization_id: UUID
+        addresses: int
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    contacts: int = Field(ge=0, strict=True)
+    is_sample: StrictBool  # there are more contacts
+    organizations: tuple[Organization, ...]
+
+
+class Tick(BaseModel):
+    """When something last called the runner."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    seconds_ago: float | None  # None: never
+    is_any_due: StrictBool
+
+
+class Facts(BaseModel):
+    """What the database found. None: it could not look, see `errors` of the answer, or the fact itself."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    version: StrictStr | None = None  # the number of the last migration
+    requirements: tuple[StrictStr, ...] | None = None  # what the tables lack
+    privilege: StrictStr | None = None  # one that is missing
+    indexes: tuple[MissingIndex, ...] | None = None
+    system_user: StrictBool | None = None  # it is a profile
+    memberships: Lack | None = None  # organizations with scheduled campaigns
+    schedules: Lack | None = None  # campaigns that are scheduled without a time
+    duplicates: SharedAddresses | None = None
+    tick: Tick | None = None
+
+
+class DoctorAnswer(BaseModel):
+    """The answer of `campaign_runner_doctor`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    clock: float  # the database's time, in seconds since 1970
+    facts: Facts
+    errors: dict[StrictStr, StrictStr]  # SQLSTATE of each look that failed

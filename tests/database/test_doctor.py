@@ -1,0 +1,152 @@
+"""What the database finds when the doctor asks it. tests/http/test_doctor.py breaks one thing after the other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from local.migration import MIGRATIONS
+from runner.answers import DoctorAnswer
+from runner.doctor import MIGRATION
+from tests import records
+from tests.automation import Automation
+from tests.conftest import Connection
+from tests.factory import Factory
+
+Automate = Callable[..., Automation]
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def facts(run: Automation) -> Mapping[str, Any]:
+    """The facts of an examination in which every look succeeded."""
+    answer = run.doctor()
+    assert answer["errors"] == {}
+    assert DoctorAnswer.model_validate(answer).model_dump(mode="json") == answer
+    found: Mapping[str, Any] = answer["facts"]
+    return found
+
+
+@pytest.mark.every_version
+def test_nothing_is_found_where_all_is_well(organization: UUID, factory: Factory, automation: Automate) -> None:
+    factory.contacts(organization, 3)
+    factory.campaign(organization)
+    automation().launch()
+    factory.campaign(organization)
+    found = dict(facts(automation()))
+    tick = found.pop("tick")
+    assert 0 <= tick["seconds_ago"] < 30
+    assert tick["is_any_due"] is True
+    assert found == {
+        "version": MIGRATION,
+        "requirements": [],
+        "privilege": None,
+        "indexes": [],
+        "system_user": True,
+        "memberships": {"is_cut": False, "lacking": 0, "named": []},
+        "schedules": {"is_cut": False, "lacking": 0, "named": []},
+        "duplicates": {"contacts": 3, "is_sample": False, "organizations": []},
+    }
+
+
+def test_the_last_migration_gives_the_version_that_the_program_expects() -> None:
+    """Whoever adds a migration restates the function there, and the number here and there."""
+    last = sorted(MIGRATIONS.glob("*.sql"))[-1]
+    assert last.name.partition("_")[0] == MIGRATION
+    assert f"return '{MIGRATION}';" in last.read_text()
+
+
+def test_the_commands_that_build_an_index_are_those_of_the_readme(database: Connection, automation: Automate) -> None:
+    [block] = re.findall(r"```sql\n(create index concurrently.*?)```", README, re.DOTALL)
+    database.execute("drop table campaign_recipients, contact_tag_assignments cascade")
+    database.execute("create table campaign_recipients (campaign_id uuid, contact_id uuid)")
+    database.execute("create table contact_tag_assignments (tag_id uuid, contact_id uuid)")
+    database.execute("alter table contacts drop constraint contacts_tenant_key cascade")
+    database.execute("drop index campaign_runner_due_idx, campaign_runner_addresses_idx")
+    commands = records.rows(database, "select command from campaign_runner.missing_indexes()")
+    assert {row["command"] for row in commands} == set(block.strip().splitlines())
+
+
+def test_many_organizations_without_the_system_user_are_counted_and_a_few_named(
+    factory: Factory, automation: Automate, database: Connection
+) -> None:
+    database.execute(
+        "with organizations as (insert into organizations (name) select n from generate_series(1, 1001) n returning id)"
+        " insert into campaigns (organization_id, name, status, scheduled_at)"
+        " select id, 'Campaign', 'scheduled', now() from organizations"
+    )
+    found = facts(automation())["memberships"]
+    assert (found["lacking"], found["is_cut"], len(found["named"])) == (1000, True, 5)
+
+
+def test_a_role_that_does_not_suffice_is_no_membership(factory: Factory, automation: Automate) -> None:
+    run = automation()
+    organization = factory.organization()
+    factory.member(organization, run.system_user, role="viewer")
+    factory.campaign(organization)
+    assert facts(run)["memberships"] == {"is_cut": False, "lacking": 1, "named": [str(organization)]}
+
+
+def test_one_address_of_several_contacts_is_seen_but_not_that_of_a_deleted_one(
+    organization: UUID, factory: Factory, automation: Automate
+) -> None:
+    for email in ("ann@example.org", " ANN@example.org", "ann@example.org"):
+        factory.contact(organization, email=email)
+    factory.contact(organization, email="bob@example.org")
+    factory.contact(organization, email="Bob@example.org", deleted_at="2026-01-01")
+    for blank in ("", " ", None, None):
+        factory.contact(organization, email=blank)
+    factory.contact(factory.organization(), email="bob@example.org")
+    assert facts(automation())["duplicates"] == {
+        "contacts": 10,
+        "is_sample": False,
+        "organizations": [{"organization_id": str(organization), "addresses": 1}],
+    }
+
+
+def test_of_many_contacts_a_sample_is_looked_at_and_that_is_said(
+    organization: UUID, factory: Factory, automation: Automate
+) -> None:
+    factory.contacts(organization, 2_001)
+    assert facts(automation())["duplicates"] == {"contacts": 2_000, "is_sample": True, "organizations": []}
+
+
+def test_of_many_organizations_those_with_scheduled_campaigns_are_looked_at_first(
+    factory: Factory, automation: Automate, database: Connection
+) -> None:
+    database.execute("insert into organizations (id, name) select gen_random_uuid(), n from generate_series(1, 30) n")
+    organization = factory.organization(id=UUID(int=2**128 - 1))
+    factory.campaign(organization)
+    for _ in range(2):
+        factory.contact(organization, email="ann@example.org")
+    found = facts(automation())["duplicates"]
+    assert found["is_sample"] is True
+    assert found["organizations"] == [{"organization_id": str(organization), "addresses": 1}]
+
+
+def test_a_look_that_fails_leaves_the_others_and_tells_no_row(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    factory.campaign(organization, due_in=None)
+    database.execute("drop function campaign_runner.schema_version()")
+    database.execute("alter table profiles rename to people")
+    answer = automation().doctor()
+    assert answer["errors"] == {"version": "42883", "system_user": "42P01"}
+    assert answer["facts"]["requirements"] == ["table public.profiles is missing"]
+    assert answer["facts"]["schedules"]["lacking"] == 1
+
+
+def test_the_examination_writes_nothing(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    factory.campaign(organization)
+    before = records.everything(database)
+    Automation(automation().connection, uuid4()).doctor()
+    assert records.everything(database) == before
+    query = "select provolatile from pg_proc where oid = to_regproc('public.campaign_runner_doctor')"
+    assert records.rows(database, query) == [{"provolatile": "s"}]

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from runner.doctor import MIGRATION
+from tests.unit.fakes import KEY, ROW_DATA, TOKEN, FakeApi, FakeClock, page, refusal
+from tests.unit.test_cli import invoke
+
+NO_LACK: dict[str, Any] = {"is_cut": False, "lacking": 0, "named": []}
+ID = "77777777-7777-4777-8777-777777777777"
+
+
+def answer(errors: dict[str, str] | None = None, **facts: Any) -> dict[str, Any]:
+    """What a database in which all is well answers, but for these."""
+    well: dict[str, Any] = {
+        "version": MIGRATION,
+        "requirements": [],
+        "privilege": None,
+        "indexes": [],
+        "system_user": True,
+        "memberships": NO_LACK,
+        "schedules": NO_LACK,
+        "duplicates": {"contacts": 3, "is_sample": False, "organizations": []},
+        "tick": {"seconds_ago": 12.4, "is_any_due": False},
+    }
+    return {"clock": FakeClock().time(), "facts": well | facts, "errors": errors or {}}
+
+
+@pytest.fixture
+def project(environ: pytest.MonkeyPatch, api: FakeApi) -> FakeApi:
+    """A project in which all is well, and a machine whose clock is right."""
+    api.on("doctor", answer())
+    return api
+
+
+def findings(severity: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(invoke("doctor", "--json").stdout)["findings"]
+    return [finding for finding in found if finding["severity"] == severity]
+
+
+def test_where_all_is_well_the_doctor_says_so(project: FakeApi) -> None:
+    result = invoke("doctor")
+    assert result.exit_code == 0
+    *lines, blank, total = result.stdout.splitlines()
+    assert (blank, total) == ("", "0 problems, 0 warnings.")
+    assert all(line.startswith("ok       ") for line in lines)
+    assert len(lines) == 13
+    assert findings("problem") == findings("warning") == []
+
+
+def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) -> None:
+    project.on("doctor", answer(system_user=False, schedules={"is_cut": False, "lacking": 7, "named": [ID]}))
+    result = invoke("doctor")
+    assert result.exit_code == 1
+    lines = result.stdout.splitlines()
+    [position] = [n for n, line in enumerate(lines) if line.startswith("problem  system user")]
+    assert lines[position + 1].strip().startswith("Insert the system user into public.profiles")
+    assert lines[-1] == "1 problem, 1 warning."
+    [schedules] = findings("warning")
+    assert schedules["message"] == f"7 campaigns scheduled without a time: {ID} and 6 more."
+
+
+def test_warnings_alone_are_exit_code_0(project: FakeApi) -> None:
+    project.on("doctor", answer(tick={"seconds_ago": None, "is_any_due": False}))
+    assert invoke("doctor").exit_code == 0
+    assert [finding["check"] for finding in findings("warning")] == ["calls"]
+
+
+def test_every_setting_that_is_wrong_is_a_finding_and_no_value_is_shown(
+    project: FakeApi, environ: pytest.MonkeyPatch
+) -> None:
+    for name in ("SUPABASE_URL", "SYSTEM_USER_ID", "STEP_ROWS", "RUNNER_TOKENS"):
+        environ.setenv(name, "CANARY")
+    result = invoke("doctor")
+    assert result.exit_code == 3
+    assert "CANARY" not in result.output
+    problems = findings("problem")
+    assert [finding["check"] for finding in problems] == ["settings"] * 3 + ["tokens"]
+    assert {finding["message"].split()[0].rstrip(":") for finding in problems} == {
+        *("SUPABASE_URL", "SYSTEM_USER_ID", "STEP_ROWS", "RUNNER_TOKENS")
+    }
+    assert "not everything was looked at" in result.stdout
+    assert project.calls == []
+
+
+def test_no_token_is_a_warning_as_the_command_line_needs_none(project: FakeApi, environ: pytest.MonkeyPatch) -> None:
+    environ.delenv("RUNNER_TOKENS")
+    assert invoke("doctor").exit_code == 0
+    assert [finding["check"] for finding in findings("warning")] == ["tokens"]
+    environ.setenv("OIDC_AUDIENCE", "campaign-runner")
+    assert invoke("doctor").exit_code == 1
+
+
+def test_who_may_call_is_told_without_a_secret(project: FakeApi, environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("OIDC_AUDIENCE", "campaign-runner")
+    environ.setenv("OIDC_SERVICE_ACCOUNT", "scheduler@example.org")
+    printed = invoke("doctor").output + invoke("doctor", "--json").output
+    assert "Over HTTP 1 token and the ID tokens of scheduler@example.org are accepted." in printed
+    assert KEY not in printed
+    assert TOKEN not in printed
+
+
+@pytest.mark.parametrize(
+    ("reply", "check"),
+    [
+        (refusal(None, 401), "key"),
+        (refusal("PGRST202"), "migrations"),
+        (refusal("42501"), "migrations"),
+        ({"clock": 1.0}, "migrations"),
+        (refusal(None, 404), "database"),
+        (page(404), "database"),
+        (refusal("57014", 500), "database"),
+        (refusal("22012"), "database"),
+    ],
+)
+def test_a_database_that_cannot_be_asked_is_exit_code_3(reply: Any, check: str, project: FakeApi) -> None:
+    project.on("doctor", reply)
+    result = invoke("doctor")
+    assert result.exit_code == 3
+    assert ROW_DATA not in result.output
+    [problem] = findings("problem")
+    assert problem["check"] == check
+    assert problem["remedy"]
+
+
+def test_what_passes_is_tried_again(project: FakeApi) -> None:
+    project.on("doctor", page(502), answer())
+    assert invoke("doctor").exit_code == 0
+
+
+def test_a_look_that_failed_is_a_problem_with_its_code(project: FakeApi) -> None:
+    project.on("doctor", answer({"memberships": "42501", "tick": "53200"}, memberships=None, tick=None))
+    first, second = findings("problem")
+    assert (first["check"], second["check"]) == ("memberships", "calls")
+    assert "SQLSTATE 42501" in first["message"]
+    assert "Apply supabase/migrations" in first["remedy"]
+    assert "database's log" in second["remedy"]
+
+
+def test_what_was_cut_is_not_told_as_the_whole(project: FakeApi) -> None:
+    shared = {"organization_id": ID, "addresses": 2}
+    project.on(
+        "doctor",
+        answer(
+            memberships={"is_cut": True, "lacking": 1000, "named": [ID]},
+            duplicates={"contacts": 100_000, "is_sample": True, "organizations": [shared, shared]},
+        ),
+    )
+    [memberships], [duplicates] = findings("problem"), findings("warning")
+    assert memberships["message"].startswith("At least 1000 organizations with scheduled campaigns")
+    assert duplicates["message"].startswith("4 addresses of more than one contact, in a sample of 100000 contacts")
+    project.on("doctor", answer(memberships={"is_cut": True, "lacking": 0, "named": []}))
+    assert "as far as these were looked at" in invoke("doctor").stdout
+
+
+@pytest.mark.parametrize(("ahead", "word"), [(60.0, "behind"), (-60.0, "ahead of")])
+def test_a_clock_is_wrong_only_where_the_way_there_and_back_does_not_explain_it(
+    ahead: float, word: str, project: FakeApi, clock: FakeClock
+) -> None:
+    project.on("doctor", answer() | {"clock": clock.time() + ahead})
+    [finding] = findings("warning")
+    assert finding["message"] == f"This machine's clock is 60 s {word} the database's."
+
+    project.on("doctor", answer() | {"clock": clock.time() + 55.0})
+    project.before = lambda name, parameters: clock.advance(100.0)
+    assert findings("warning") == []
+
+
+def test_names_from_the_database_cannot_steer_the_terminal(project: FakeApi) -> None:
+    project.on("doctor", answer(requirements=["column \x1b[2J is missing"]))
+    result = invoke("doctor")
+    assert "\x1b" not in result.stdout
+    assert "column ?[2J is missing." in result.stdout
