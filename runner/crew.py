@@ -16,7 +16,7 @@ from runner.retry import Retry, growing
 from runner.stop import Stop
 
 SHORTEST_WAIT_SECONDS = 0.1
-LONGEST_WAIT_SECONDS = 1.0
+LONGEST_WAIT_SECONDS = 0.25  # asking costs some milliseconds, and work may come at any moment
 ALONE_SECONDS = 5.0  # how long to ask for what others hold, once none of our own workers is at work
 
 Step = Callable[[int], StepAnswer]  # takes the number of contacts to ask for; raises RunnerError

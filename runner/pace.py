@@ -43,8 +43,8 @@ class Pace:
             self._seconds = seconds
             if asked != self._rows or contacts * 2 < asked:
                 return  # an older size, or a step that ran out of contacts and so says nothing about the size
-            factor = min(2.0, TARGET_SECONDS / max(seconds, 0.001))
-            self._rows = min(max(int(asked * factor), self._floor), CEILING_ROWS)
+            target = int(contacts * TARGET_SECONDS / max(seconds, 0.001))
+            self._rows = min(max(min(target, 2 * asked), self._floor), CEILING_ROWS)
 
     def halve(self, asked: int, seconds: float) -> None:
         """A step that was asked for `asked` contacts ran into the statement timeout."""

@@ -743,6 +743,8 @@ declare
     v_obstacle record;
     v_slice campaign_runner.launch_slices;
     v_max_rows integer := p_max_rows;
+    v_half_a_step constant integer := greatest(p_max_rows / 2, 1);
+    v_is_rest boolean;
     v_next uuid;
     v_covered record;
     v_is_whole boolean := false;
@@ -802,6 +804,13 @@ begin
         for update skip locked;
 
         if found then
+            -- What is not laid out yet is cut before the bite, so that other steps begin beside this one as soon as it has
+            -- answered; into halves of a step, so that the last ones do not run alone for long. Only what fits in one step
+            -- from the first id on is left whole.
+            v_is_rest := v_launch.state = 'generating' and v_slice."cursor" = v_slice.lo and v_slice.hi = v_last;
+            if v_is_rest and v_slice.lo > '00000000-0000-0000-0000-000000000000' then
+                v_max_rows := v_half_a_step;
+            end if;
             select c.id into v_next
             from public.contacts c
             where c.organization_id = v_launch.organization_id
@@ -814,17 +823,9 @@ begin
             if v_next is not null and not p_may_split then
                 raise exception 'the campaign does not fit in what is left of the step' using errcode = 'CR003';
             end if;
-            if v_next is not null and v_launch.state = 'generating'
-                and v_slice."cursor" = v_slice.lo and v_slice.hi = v_last
-            then
-                -- Before the bite, and the first ones half as large: other steps begin beside this one when it has answered,
-                -- and of an audience of five steps the fifth would run alone.
+            if v_next is not null and v_is_rest then
                 v_slice.hi := campaign_runner.split_slice(
-                    v_launch.id, v_slice.lo, v_launch.organization_id,
-                    case
-                        when v_slice.lo = '00000000-0000-0000-0000-000000000000' then greatest(p_max_rows / 2, 1)
-                        else p_max_rows
-                    end
+                    v_launch.id, v_slice.lo, v_launch.organization_id, v_half_a_step
                 );
                 v_next := null;
             end if;

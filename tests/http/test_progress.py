@@ -131,8 +131,9 @@ def test_each_campaign_shows_how_far_it_is_and_nothing_of_that_stays(
         assert process.returncode == 0
     assert b"Large" in output
     assert b"1 launched, 0 failed." in output
-    [line] = terminal.visible().strip().splitlines()
-    assert "Run finished: 1 launched, 0 failed." in line
+    launched, finished = terminal.visible().strip().splitlines()
+    assert "A campaign was launched to" in launched
+    assert "Run finished: 1 launched, 0 failed." in finished
     assert "\x1b[?7h" in terminal.text[terminal.text.rindex("\x1b[?7l") :]  # lines wrap again
 
 

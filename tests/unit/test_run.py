@@ -173,7 +173,7 @@ class TestHeldCampaigns:
         api.on("report", report())
         result = run()
         assert result.complete
-        assert clock.waits[:5] == [0.1, 0.2, 0.4, 0.8, 1.0]
+        assert clock.waits[:5] == [0.1, 0.2, 0.25, 0.25, 0.25]
         assert 5.0 <= sum(clock.waits) < 6.1
         assert api.names()[-1] == "report"
         assert "2 due campaigns are held by others" in caplog.text
@@ -200,12 +200,12 @@ class TestHeldCampaigns:
         assert len(set(seen[2:5])) == 3
 
     def test_the_patience_begins_anew_after_work(self, api: FakeApi, run: Any, clock: FakeClock) -> None:
-        held: list[Reply] = [step(busy=1)] * 6
+        held: list[Reply] = [step(busy=1)] * 12
         api.on("step", *held, step(work_left=True), *held, step(work_left=True), *held, step())
         api.on("report", report())
         assert run().complete
         assert sum(clock.waits) > 6
-        assert len(api.asked("step")) == 21
+        assert len(api.asked("step")) == 39
 
     def test_while_our_own_workers_work_the_others_keep_asking(self, api: FakeApi, run: Any, clock: FakeClock) -> None:
         """One worker has a step of 20 s, in which the other finds the campaign held, again and again."""
