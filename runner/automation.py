@@ -54,10 +54,10 @@ def automate(
     The report that it returns is not `complete` when work is left. Raises RunnerError, as `run_campaign_automation`.
     """
     from runner import database  # not above: it takes longer to import than all the rest
-    from runner.preview import Preview
+    from runner.dry_run import DryRun
     from runner.run import Run
 
-    kind = Preview if parameters.dry_run else Run
+    kind = DryRun if parameters.dry_run else Run
     run = kind(
         database.shared(settings),
         settings,

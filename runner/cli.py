@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from uuid import UUID
@@ -14,20 +12,21 @@ import click
 from runner import __version__, log
 from runner.automation import automate, free_campaigns
 from runner.errors import CampaignNotFound, InvalidRequest, RunnerError, Unexpected
-from runner.models import RunReport
+from runner.models import RetryAnswer, RunReport
 from runner.parameters import Parameters, parse_organization_id
 from runner.settings import Settings
 from runner.stop import stop_on_signals
-from runner.terminal import printable, table
+from runner.terminal import is_watched, printable, table
 
 CAMPAIGN_ERRORS = 1
 NEEDS_SOMEBODY = 1
 NO_CAMPAIGN = 1
+NOTHING_WAITS = 1
 COULD_NOT_RUN = 3  # 2 is click's, for a wrong usage
 
 INTERRUPTED = "interrupted; what was launched is in the database, and the next run goes on."
 
-LAUNCHED = ("CAMPAIGN", "STATUS", "RECIPIENTS", "ORGANIZATION")
+LAUNCHED = ("CAMPAIGN", "ID", "STATUS", "RECIPIENTS", "ORGANIZATION")
 FREED = ("CAMPAIGN", "ID", "ATTEMPTS", "LAST ERROR")
 
 _logger = logging.getLogger(__name__)
@@ -50,6 +49,7 @@ def cli() -> None:
 
     Settings come from the environment, as in .env.example. Logs go to stderr.
     """
+    log.configure()  # in our form from the beginning: Python's own would print the messages of foreign errors
 
 
 @cli.command(
@@ -75,7 +75,7 @@ def run(context: click.Context, organization_id: UUID | None, dry_run: bool, as_
 
     On a terminal, what is being generated is shown meanwhile, with how long the present pass still takes.
     """
-    with _explained(context), stop_on_signals() as stop:
+    with _explained(context, interrupted=INTERRUPTED), stop_on_signals() as stop:
         settings = _settings()
         with _progress(settings, organization_id, wanted=not dry_run and not as_json):
             report = automate(settings, Parameters(organization_id, dry_run), stop=stop)
@@ -88,6 +88,7 @@ def run(context: click.Context, organization_id: UUID | None, dry_run: bool, as_
 Examples:
   python -m runner retry 5f0c2f1e-8a39-4a0c-9c53-0d8f6a6c5b11
   python -m runner retry --all
+  python -m runner retry --all --json
 
 \b
 Exit codes:
@@ -98,8 +99,9 @@ Exit codes:
 )
 @click.argument("campaign_id", type=_Id(), required=False)
 @click.option("--all", "every", is_flag=True, help="Every campaign that waits.")
+@click.option("--json", "as_json", is_flag=True, help="Print the campaigns as JSON.")
 @click.pass_context
-def retry(context: click.Context, campaign_id: UUID | None, every: bool) -> None:
+def retry(context: click.Context, campaign_id: UUID | None, every: bool, as_json: bool) -> None:
     """Have the next run try a campaign again that failed.
 
     A campaign that failed waits for its next attempt, longer each time, and after ten attempts for a person. So does
@@ -109,10 +111,13 @@ def retry(context: click.Context, campaign_id: UUID | None, every: bool) -> None
         raise click.UsageError("Name a campaign, or give --all.")
     with _explained(context):
         freed = free_campaigns(_settings(), campaign_id)
+    if as_json:
+        click.echo(RetryAnswer(freed=freed).model_dump_json(indent=2))
+        context.exit(0 if freed or every else NOTHING_WAITS)
     if freed:
         click.echo(table(FREED, [(c.name, str(c.campaign_id), str(c.attempts), c.error) for c in freed]) + "\n")
     click.echo(f"{len(freed)} freed for the next run.")
-    context.exit(0 if freed or every else CAMPAIGN_ERRORS)
+    context.exit(0 if freed or every else NOTHING_WAITS)
 
 
 @cli.command(
@@ -178,10 +183,10 @@ def preview(context: click.Context, campaign_id: UUID, as_json: bool) -> None:
     recipients.
     """
     with _explained(context, interrupted="interrupted; nothing was written."):
-        from runner import audience
+        from runner import preview
 
-        found = audience.preview(_settings(), campaign_id)
-        click.echo(audience.as_json(found) if as_json else audience.as_text(found))
+        found = preview.preview(_settings(), campaign_id)
+        click.echo(preview.as_json(found) if as_json else preview.as_text(found))
 
 
 @cli.command(
@@ -206,7 +211,7 @@ def history(context: click.Context, campaign_id: UUID, limit: int, as_json: bool
 
     Who, when, how late, whom it left out, what went wrong. A campaign that was deleted since is shown too.
     """
-    with _explained(context, interrupted="interrupted."):
+    with _explained(context):
         from runner import history
 
         found = history.history(_settings(), campaign_id, limit=limit)
@@ -235,7 +240,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
     indexes, the system user and its memberships, schedules, contacts with one address, clocks, and when the runner was
     last called. Nothing is written, no secret is shown.
     """
-    with _explained(context, interrupted="interrupted."):
+    with _explained(context):
         from runner import doctor
 
         examination = doctor.examine()
@@ -250,7 +255,7 @@ def _settings() -> Settings:
 
 
 @contextmanager
-def _explained(context: click.Context, *, interrupted: str = INTERRUPTED) -> Iterator[None]:
+def _explained(context: click.Context, *, interrupted: str = "interrupted.") -> Iterator[None]:
     """End the program with a sentence and an exit code where the block fails."""
     try:
         yield
@@ -271,7 +276,7 @@ def _explained(context: click.Context, *, interrupted: str = INTERRUPTED) -> Ite
 
 def _progress(settings: Settings, organization_id: UUID | None, *, wanted: bool) -> AbstractContextManager[None]:
     """Shows what is being generated while the block runs, where somebody watches."""
-    if not wanted or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if not wanted or not is_watched():
         return nullcontext()
     from runner import progress  # not above: the function has no terminal
 
@@ -282,7 +287,10 @@ def _report(report: RunReport, *, dry_run: bool) -> str:
     result = report.result
     lines = []
     if result.campaigns:
-        rows = [(c.name, c.new_status, str(c.recipient_count), str(c.organization_id)) for c in result.campaigns]
+        rows = [
+            (c.name, str(c.campaign_id), c.new_status, f"{c.recipient_count:,}", str(c.organization_id))
+            for c in result.campaigns
+        ]
         lines += [table(LAUNCHED, rows), ""]
     lines += [f"{failure.campaign_id}: {printable(failure.error)}" for failure in result.errors]
     verb = "would be launched" if dry_run else "launched"

@@ -110,11 +110,7 @@ class Database:
         """
         from runner.health import Health  # not above: a run does without it
 
-        parameters = {
-            "p_organization_id": organization_id,
-            "p_system_user_id": self._settings.system_user_id,
-            "p_system_user_roles": list(self._settings.system_user_roles),
-        }
+        parameters = {"p_organization_id": organization_id, **self._system_user()}
         return self._call("campaign_runner_health", parameters, Health, timeout)
 
     def preview(
@@ -150,21 +146,22 @@ class Database:
         """Let the database look at what the runner needs of it."""
         from runner.answers import DoctorAnswer
 
-        parameters = {
-            "p_system_user_id": self._settings.system_user_id,
-            "p_system_user_roles": list(self._settings.system_user_roles),
-        }
-        return self._call("campaign_runner_doctor", parameters, DoctorAnswer, timeout)
+        return self._call("campaign_runner_doctor", self._system_user(), DoctorAnswer, timeout)
 
     def _selection(self, organization_id: UUID | None, max_rows: int) -> dict[str, Any]:
         return {"p_organization_id": organization_id, **self._limits(max_rows)}
 
     def _limits(self, max_rows: int) -> dict[str, Any]:
         return {
-            "p_system_user_id": self._settings.system_user_id,
-            "p_system_user_roles": list(self._settings.system_user_roles),
+            **self._system_user(),
             "p_max_rows": max_rows,
             "p_max_lateness_minutes": self._settings.max_lateness_minutes,
+        }
+
+    def _system_user(self) -> dict[str, Any]:
+        return {
+            "p_system_user_id": self._settings.system_user_id,
+            "p_system_user_roles": list(self._settings.system_user_roles),
         }
 
     def _call(self, function: str, parameters: dict[str, Any], answer: type[AnswerT], timeout: float) -> AnswerT:

@@ -10,10 +10,11 @@ from uuid import UUID
 
 import click
 
+from runner import log
 from runner.answers import DoctorAnswer, Facts, Lack
 from runner.budget import READ_SECONDS
 from runner.clock import Clock
-from runner.errors import InvalidProject, InvalidSettings, Nonsense, RunnerError, Unavailable
+from runner.errors import InvalidProject, InvalidSettings, Nonsense, RunnerError, StatementTimeout, Unavailable
 from runner.retry import persistently
 from runner.settings import HttpSettings, Settings
 from runner.terminal import printable
@@ -68,6 +69,7 @@ def examine() -> Examination:
     findings = list(_settings())
     try:
         settings = Settings.load()
+        log.configure(settings.log_level)
     except InvalidSettings:
         return Examination(tuple(findings), complete=False)
     try:
@@ -175,6 +177,8 @@ def _unreachable(error: RunnerError) -> Finding:
         return Finding("migrations", "problem", str(error), _APPLY)
     if isinstance(error, Nonsense):
         return Finding("migrations", "problem", str(error), f"Program and migrations do not fit together. {_APPLY}")
+    if isinstance(error, StatementTimeout):
+        return Finding("database", "problem", str(error), "The database is too slow now: see what else runs there.")
     if isinstance(error, (Unavailable, InvalidProject)):
         remedy = (
             "See that SUPABASE_URL is that of the project, that the project is not paused, and that this machine may "

@@ -92,7 +92,12 @@ def _health(request: Request, settings: HttpSettings) -> Response:
     is_late = health.is_late(settings.health_max_lateness_minutes)
     response = _response(503 if is_late else 200, "application/json", health.model_dump_json(), None)
     if is_late:
-        _logger.warning("A campaign has waited for a run for %d s: does anything call?", health.oldest_due_seconds)
+        fields = {"event": "campaign_late", "status": 503, "late_seconds": health.oldest_due_seconds}
+        _logger.warning(
+            "A campaign has waited for a run for %d s: does anything call?",
+            health.oldest_due_seconds,
+            extra={"fields": fields},
+        )
         response.headers["Retry-After"] = str(HEALTH_RETRY_SECONDS)
     return response
 

@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from runner.budget import Budget
 from runner.clock import Clock
-from runner.errors import Unavailable
-from runner.retry import Retry
+from runner.retry import persistently
 from runner.settings import Settings
 
 PATIENCE_SECONDS = 5.0  # a monitor waits about ten
@@ -133,11 +132,10 @@ def read_health(settings: Settings, organization_id: UUID | None = None) -> Heal
     """Ask the database how the runner is, for one organization or (None) for all. Raises RunnerError."""
     from runner import database
 
-    budget = Budget(Clock(), PATIENCE_SECONDS)
-    retry = Retry(Clock(), until=budget.ends)
-    while True:
-        try:
-            return database.shared(settings).health(organization_id, timeout=budget.timeout())
-        except Unavailable:
-            if not retry.again():
-                raise
+    clock = Clock()
+    budget = Budget(clock, PATIENCE_SECONDS)
+
+    def ask() -> Health:
+        return database.shared(settings).health(organization_id, timeout=budget.timeout())
+
+    return persistently(ask, clock, until=budget.ends)

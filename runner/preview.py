@@ -1,68 +1,118 @@
-"""One dry run."""
+"""The preview of one campaign: who would get it, and why the others not."""
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING
+import json
 from uuid import UUID
 
-from runner import log
-from runner.budget import Budget
+from runner.answers import CampaignPreview, CampaignPreviewAnswer
+from runner.budget import READ_SECONDS
 from runner.clock import Clock
-from runner.models import CampaignError, CampaignOutcome, PreviewAnswer, RunReport, RunResult
 from runner.pages import Pages
 from runner.settings import Settings
 from runner.stop import Stop
+from runner.terminal import Progress, moment, printable, table
 
-if TYPE_CHECKING:
-    from runner.database import Database
+NAMES_SHOWN = 20  # of each list, to a person; in JSON there are all
 
-_logger = logging.getLogger(__name__)
+_KEYS = {"campaign_id", "name", "status", "scheduled_at", "recipient_count", "contacts", "excluded", "sample"}
 
 
-class Preview:
-    """Finds out what a run would do, page by page, and writes nothing."""
+def preview(settings: Settings, campaign_id: UUID) -> CampaignPreview:
+    """Read whom the campaign would have as recipients if it were launched now; on a terminal, with progress on stderr.
 
-    def __init__(
-        self,
-        database: Database,
-        settings: Settings,
-        *,
-        run_id: UUID,
-        organization_id: UUID | None,
-        clock: Clock,
-        stop: Stop,
-    ) -> None:
-        self._database = database
-        self._run_id = run_id
-        self._organization_id = organization_id
-        self._stop = stop
-        self._pages = Pages(settings.step_rows, clock, stop)
-        self._budget = Budget(clock, settings.run_time_budget_seconds)
+    Raises CampaignNotFound, and any other RunnerError where the database cannot be asked.
+    """
+    from runner import database
 
-    def execute(self) -> RunReport:
-        """Read every page that the budget allows for, and at least one. Raises RunnerError when one cannot be read."""
-        with log.bound(run_id=self._run_id, organization_id=self._organization_id, dry_run=True):
-            campaigns: list[CampaignOutcome] = []
-            errors: list[CampaignError] = []
-            cursor: str | None = None
-            complete, pages = False, 0
-            while not pages or (self._budget.allows(self._pages.seconds) and not self._stop.requested):
-                page = self._page(cursor)
-                campaigns += page.campaigns
-                errors += page.errors
-                cursor, pages = page.cursor, pages + 1
-                if cursor is None:
-                    complete = True
-                    break
-            report = RunReport(self._run_id, RunResult.of(campaigns, errors), complete=complete)
-            log.summary(_logger, report, self._budget.milliseconds(), pages=pages)
-            return report
+    clock, progress = Clock(), Progress()
+    pages = Pages(settings.step_rows, clock, Stop())
+    cursor: str | None = None
+    began = clock.now()
 
-    def _page(self, cursor: str | None) -> PreviewAnswer:
-        def ask(rows: int) -> PreviewAnswer:
-            return self._database.preview(
-                self._organization_id, cursor=cursor, max_rows=rows, timeout=self._budget.timeout()
-            )
+    def ask(rows: int) -> CampaignPreviewAnswer:
+        return database.shared(settings).preview_campaign(
+            campaign_id, cursor=cursor, max_rows=rows, timeout=READ_SECONDS
+        )
 
-        return self._pages.read(ask, until=self._budget.ends)
+    try:
+        while True:
+            page = pages.read(ask, until=clock.now() + settings.run_time_budget_seconds)
+            if page.preview is not None:
+                return page.preview
+            cursor = page.cursor
+            rate = page.contacts / max(clock.now() - began, 0.001)
+            progress.show(f"{page.contacts:,} contacts judged, {rate:,.0f} a second …")
+    finally:
+        progress.clear()
+
+
+def warnings(found: CampaignPreview) -> list[str]:
+    """What somebody who is about to schedule the campaign should know, a sentence or two each."""
+    said = list(found.obstacles)
+    if not found.system_user_exists:
+        said.append("SYSTEM_USER_ID names nobody: insert the system user into public.profiles.")
+    if found.status == "scheduled" and not found.has_schedule:
+        said.append("It is scheduled, but without a time: set scheduled_at, or it is never due.")
+    if found.status not in ("draft", "scheduled", "paused"):
+        said.append(f"Its status is {found.status}: it is launched only when somebody schedules it again.")
+    if not found.generates:
+        said.append(
+            "It has recipients from before, so a launch generates none and keeps those. Delete them to have the "
+            "audience generated."
+        )
+    elif found.launch is not None and found.launch.inserted:
+        said.append(
+            f"A launch is half done, with {found.launch.inserted} recipients written; the next run goes on with it, if "
+            "the campaign is due."
+        )
+    if found.launch is not None and found.launch.waits_because is not None:
+        said.append(f"Its launch failed and waits: {found.launch.waits_because}")
+    if found.outsiders:
+        said.append(
+            f"{found.outsiders} recipients are no contacts of the organization: a launch leaves them alone, and they "
+            "are counted."
+        )
+    if not found.recipient_count:
+        said.append("Nobody gets it: a launch would set it to sending without a recipient.")
+    if found.unmatched.emails_not_looked_up:
+        said.append(
+            f"Of include_emails the last {found.unmatched.emails_not_looked_up} were not looked up one by one. The "
+            "numbers are right all the same."
+        )
+    return said
+
+
+def as_json(found: CampaignPreview) -> str:
+    """The preview for a program."""
+    kept = found.model_dump(mode="json", include=_KEYS)
+    unmatched = found.unmatched.model_dump(mode="json", exclude={"emails_not_looked_up"})
+    rest = {"generates": found.generates, "unmatched": unmatched, "warnings": warnings(found), "pages": found.pages}
+    return json.dumps({**kept, **rest}, indent=2)
+
+
+def as_text(found: CampaignPreview) -> str:
+    """The preview for a person."""
+    schedule = f"for {moment(found.scheduled_at)}" if found.scheduled_at else "without a time"
+    lines = [
+        f"{printable(found.name)} ({found.campaign_id}): {printable(found.status)}, {schedule}",
+        f"{found.recipient_count:,} recipients, of {found.contacts:,} contacts.",
+    ]
+    if found.excluded:
+        reasons = sorted(found.excluded.items(), key=lambda reason: (-reason[1], reason[0]))
+        lines += ["", table(("LEFT OUT BECAUSE", "CONTACTS"), [(reason, f"{number:,}") for reason, number in reasons])]
+    if found.sample:
+        lines += ["", "Some of the recipients:", *(f"  {printable(address)}" for address in found.sample)]
+    for rule, names in found.unmatched.model_dump(exclude={"emails_not_looked_up"}).items():
+        if names:
+            shown = ", ".join(printable(name) or "''" for name in names[:NAMES_SHOWN])
+            more = f", and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+            lines += ["", f"Nobody matches, in {rule}: {shown}{more}"]
+    lines += [f"\nWarning: {printable(warning)}" for warning in warnings(found)]
+    if found.pages > 1:
+        lines += [
+            "",
+            f"The contacts were read in {found.pages} parts, one after the other: whoever changed meanwhile is counted "
+            "as at the moment at which that part was read.",
+        ]
+    return "\n".join(lines)

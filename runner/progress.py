@@ -16,6 +16,7 @@ from runner.errors import RunnerError
 from runner.health import GeneratingCampaign, Health
 from runner.settings import Settings
 from runner.status import duration, number, share
+from runner.terminal import printable
 
 INTERVAL_SECONDS = 1.0
 ANSWER_SECONDS = 5.0
@@ -126,7 +127,7 @@ class Screen:
             if self._closed:
                 return
             rows = max(1, os.get_terminal_size(self._stream.fileno()).lines - 2)
-            self._lines = [_printable(line) for line in lines[-rows:]]
+            self._lines = [printable(line) for line in lines[-rows:]]
             self._redraw()
 
     def write(self, text: str) -> int:
@@ -158,8 +159,3 @@ class Screen:
         self._drawn = lines.count("\n")
         self._stream.write(clear + text + (f"{_CUT}{lines}{_WRAP}" if lines else ""))
         self._stream.flush()
-
-
-def _printable(text: str) -> str:
-    """Names come from the database, and may not steer the terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -31,11 +32,16 @@ def moment(text: str | None) -> str:
         return printable(text)
 
 
+def is_watched() -> bool:
+    """Whether stderr is a terminal on which lines can be written over."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
 class Progress:
-    """One line on stderr that is written over and over, and gone in the end. Nothing where stderr is no terminal."""
+    """One line on stderr that is written over and over, and gone in the end. Nothing where nobody watches."""
 
     def __init__(self) -> None:
-        self._is_shown = sys.stderr.isatty()
+        self._is_shown = is_watched()
 
     def show(self, text: str) -> None:
         """Put this text in the place of the one before."""

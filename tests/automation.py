@@ -7,6 +7,10 @@ from typing import Any, Self
 from uuid import UUID, uuid4
 
 import psycopg
+from pydantic import BaseModel
+
+from runner.answers import CampaignPreviewAnswer, DoctorAnswer, History
+from runner.health import Health
 
 STEPS_AT_MOST = 2000
 
@@ -62,9 +66,8 @@ class Automation:
 
     def health(self) -> dict[str, Any]:
         """How the runner is, in the eyes of a monitor."""
-        return self._call(
-            "select public.campaign_runner_health(%s, %s, %s)", self.organization, self.system_user, self.roles
-        )
+        statement = "select public.campaign_runner_health(%s, %s, %s)"
+        return self._read(Health, statement, self.organization, self.system_user, self.roles)
 
     def preview(self) -> dict[str, Any]:
         """The dry run: what a report would say."""
@@ -88,7 +91,8 @@ class Automation:
         """Whom one campaign would have as recipients."""
         cursor: str | None = None
         for _ in range(STEPS_AT_MOST):
-            answer = self._call(
+            answer = self._read(
+                CampaignPreviewAnswer,
                 "select public.campaign_runner_preview_campaign(%s, %s, %s, %s, %s, %s)",
                 *(campaign, self.system_user, self.roles, self.max_rows, self.max_lateness_minutes, cursor),
             )
@@ -100,11 +104,17 @@ class Automation:
 
     def history(self, campaign: UUID, *, limit: int = 20) -> dict[str, Any]:
         """The launches of a campaign."""
-        return self._call("select public.campaign_runner_history(%s, %s)", campaign, limit)
+        return self._read(History, "select public.campaign_runner_history(%s, %s)", campaign, limit)
 
     def doctor(self) -> dict[str, Any]:
         """What the database finds when the doctor asks it."""
-        return self._call("select public.campaign_runner_doctor(%s, %s)", self.system_user, self.roles)
+        return self._read(DoctorAnswer, "select public.campaign_runner_doctor(%s, %s)", self.system_user, self.roles)
+
+    def _read(self, model: type[BaseModel], statement: str, *values: Any) -> dict[str, Any]:
+        """The answer as it came, of which the program has to be able to make this."""
+        answer = self._call(statement, *values)
+        model.model_validate(answer)
+        return answer
 
     def _call(self, statement: str, *values: Any) -> dict[str, Any]:
         [(answer,)] = self.connection.execute(statement.encode(), values).fetchall()

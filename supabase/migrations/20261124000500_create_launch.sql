@@ -4,7 +4,7 @@
 -- Undo:    supabase/uninstall.sql drops the schema campaign_runner.
 --
 -- SQLSTATEs of our own: CR001 not now, somebody holds it (nothing is recorded); CR002 too late; CR003 left for the next
--- step; CR403 no membership; CR404 unknown organization; CR409 the run is closed; CR422 a trigger of the project refused;
+-- step; CR403 no membership; CR404 unknown organization; CR409 the run is closed; CR410 unknown campaign; CR422 a trigger of the project refused;
 -- CR500 misconfiguration.
 
 create or replace function campaign_runner.lock_key(

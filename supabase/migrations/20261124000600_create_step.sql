@@ -41,6 +41,8 @@ begin
         select format('%s on %s', needed.privilege, needed.table_name)
         from (
             values
+                ('public.organizations', 'select'), ('public.profiles', 'select'),
+                ('public.organization_members', 'select'), ('public.campaigns', 'select'),
                 ('public.contacts', 'select'), ('public.campaign_target_rules', 'select'),
                 ('public.campaign_target_rules', 'update'), ('public.campaigns', 'update'),
                 ('public.campaign_recipients', 'select'), ('public.campaign_recipients', 'insert'),

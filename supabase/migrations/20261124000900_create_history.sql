@@ -31,7 +31,7 @@ begin
         select jsonb_build_object(
             -- NULL: there is no such campaign any more. The ledger outlives it.
             'campaign', (
-                select jsonb_build_object('name', c.name::text, 'status', c.status::text)
+                select jsonb_build_object('name', coalesce(c.name::text, ''), 'status', c.status::text)
                 from public.campaigns c
                 where c.id = p_campaign_id
             ),
@@ -65,7 +65,7 @@ begin
                         'excluded', s.excluded,
                         'attempts', s.attempts,
                         'next_attempt_at', case when isfinite(s.next_attempt_at) then s.next_attempt_at end,
-                        'waits_for_a_person', s.closed_at is null and s.next_attempt_at = 'infinity',
+                        'waits_for_a_person', s.closed_at is null and s.next_attempt_at is not distinct from 'infinity',
                         'error', s.last_error
                     )
                     order by s.id desc

@@ -259,6 +259,7 @@ as $$
 declare
     v_now constant timestamptz := clock_timestamp();
     v_check text;
+    v_message text;
     v_facts jsonb := '{}';
     v_errors jsonb := '{}';
 begin
@@ -270,6 +271,13 @@ begin
                 v_check, campaign_runner.examine(v_check, p_system_user_id, p_system_user_roles)
             );
         exception
+            when query_canceled then
+                get stacked diagnostics v_message = message_text;
+                if v_message not like '%statement timeout%' then
+                    raise;
+                end if;
+                v_errors := v_errors || jsonb_build_object(v_check, sqlstate);
+                exit; -- the time of this call is over; what was found is told
             when others then
                 -- Its words stay here, they may quote a row.
                 v_errors := v_errors || jsonb_build_object(v_check, sqlstate);

@@ -50,6 +50,29 @@ as
                             and hashtextextended(lower(btrim(rival.email::text, E' \t\n\v\f\r')), 0)
                             = hashtextextended(lower(contact.email), 0)
                             and rival.id < r.contact_id
+                            -- It got the mail, or it would get it now.
+                            and (
+                                other.status <> 'pending'
+                                or (
+                                    select coalesce(verdict.reason, 'duplicate_address') = 'duplicate_address'
+                                    from campaign_runner.audience(
+                                        r.campaign_id,
+                                        rival.id,
+                                        coalesce(
+                                            (
+                                                select following.id
+                                                from public.contacts following
+                                                where following.organization_id = c.organization_id
+                                                    and following.id > rival.id
+                                                order by following.id
+                                                limit 1
+                                            ),
+                                            'ffffffff-ffff-ffff-ffff-ffffffffffff'
+                                        )
+                                    ) verdict
+                                    where verdict.contact_id = rival.id
+                                )
+                            )
                     )
                 )
             from campaign_runner.audience(

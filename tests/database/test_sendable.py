@@ -107,6 +107,22 @@ def test_a_new_contact_with_the_address_of_a_recipient_does_not_take_its_mail_aw
     assert sendable(service, campaign) == {contact}
 
 
+def test_a_recipient_that_does_not_qualify_any_more_takes_no_mail_away(
+    organization: UUID, factory: Factory, automation: Automate, service: Connection, database: Connection
+) -> None:
+    """A newcomer has the lowest id and is no recipient, the next one unsubscribed: the third gets the mail."""
+    gone, stays = (factory.contact(organization, id=UUID(int=id), email=f"{id}@example.org") for id in (2, 3))
+    campaign = factory.campaign(organization)
+    automation().launch()
+    factory.contact(organization, id=UUID(int=1), email="ann@example.org")
+    database.execute("update contacts set email = 'ann@example.org'")
+    assert sendable(service, campaign) == {gone}
+
+    factory.update("contacts", gone, is_subscribed=False)
+
+    assert sendable(service, campaign) == {stays}
+
+
 def test_rules_that_were_widened_after_the_launch_add_nobody(
     organization: UUID, factory: Factory, automation: Automate, service: Connection, database: Connection
 ) -> None:

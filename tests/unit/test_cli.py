@@ -42,8 +42,8 @@ def test_what_was_launched_is_shown_in_a_table(launches: FakeApi) -> None:
     result = invoke("run")
     assert result.exit_code == 0
     head, row, blank, total = result.stdout.splitlines()
-    assert head.split() == ["CAMPAIGN", "STATUS", "RECIPIENTS", "ORGANIZATION"]
-    assert row.split() == ["Campaign", "1", "sending", "20000", ORGANIZATION]
+    assert head.split() == ["CAMPAIGN", "ID", "STATUS", "RECIPIENTS", "ORGANIZATION"]
+    assert row.split() == ["Campaign", "1", outcome(1)["campaign_id"], "sending", "20,000", ORGANIZATION]
     assert head.index("STATUS") == row.index("sending")
     assert (blank, total) == ("", "1 launched, 0 failed.")
 
@@ -197,6 +197,8 @@ def test_retry_frees_what_it_is_told_and_shows_it(waiting: FakeApi, argument: st
     assert head.split() == ["CAMPAIGN", "ID", "ATTEMPTS", "LAST", "ERROR"]
     assert row.split() == ["Spring?sale", CAMPAIGN, "10", "The", "database", "refused", "to", "write."]
     assert (blank, total) == ("", "1 freed for the next run.")
+    [freed] = json.loads(invoke("retry", argument, "--json").stdout)["freed"]
+    assert (freed["campaign_id"], freed["attempts"]) == (CAMPAIGN, 10)
 
 
 def test_retry_of_a_campaign_that_waits_for_nothing_is_exit_code_1(waiting: FakeApi) -> None:

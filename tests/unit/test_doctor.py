@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 import pytest
@@ -174,3 +175,15 @@ def test_names_from_the_database_cannot_steer_the_terminal(project: FakeApi) -> 
     result = invoke("doctor")
     assert "\x1b" not in result.stdout
     assert "column ?[2J is missing." in result.stdout
+
+
+def test_a_mistake_of_ours_shows_no_row(project: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError(ROW_DATA)
+
+    logging.getLogger("runner").handlers.clear()  # as in a new process
+    monkeypatch.setattr("runner.doctor._clocks", fail)
+    result = invoke("doctor")
+    assert result.exit_code == 3
+    assert "ZeroDivisionError" in result.stderr
+    assert ROW_DATA not in result.output
