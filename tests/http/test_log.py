@@ -119,6 +119,13 @@ class RunFinished(Line):
     pages: Number | None = None
 
 
+class CampaignLate(Line):
+    event: Literal["campaign_late"]
+    severity: Literal["WARNING"]
+    status: Literal[503]
+    late_seconds: Number
+
+
 class RequestRefused(Line):
     event: Literal["request_refused"]
     severity: Literal["WARNING"]
@@ -152,7 +159,7 @@ class Reported(Line):
 
 
 Event = Annotated[
-    DatabaseCalled | CampaignLaunched | CampaignFailed | RunFinished | RequestRefused | RequestFailed,
+    DatabaseCalled | CampaignLaunched | CampaignFailed | CampaignLate | RunFinished | RequestRefused | RequestFailed,
     Field(discriminator="event"),
 ]
 EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
@@ -223,6 +230,14 @@ def test_the_page_lists_the_events_with_their_severity_and_fields() -> None:
         assert sorted(severities) == sorted(get_args(kinds[event].model_fields["severity"].annotation))
         own = kinds[event].model_fields.keys() - Line.model_fields.keys() - {"event"} - OF_ERROR_REPORTING
         assert own <= set(re.findall(r"`(\w+)`", text)), event
+
+
+def test_a_campaign_that_waits_is_a_warning_of_its_health(service: Service, outspoken: Function) -> None:
+    service.add_due_campaign()
+    service.execute("update campaigns set scheduled_at = now() - interval '1 hour'")
+    log = Log(outspoken)
+    assert replace(service, url=outspoken.url).request("GET", "/health").status_code == 503
+    assert only(log.lines(), CampaignLate).late_seconds >= 3600
 
 
 def test_an_idle_tick_writes_its_summary_alone(service: Service, outspoken: Function) -> None:

@@ -10,7 +10,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_make_run_plays_the_main_job_and_shows_before_and_after(tmp_path: Path) -> None:
-    recipe = subprocess.run(["make", "--dry-run", "run"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    recipe = subprocess.run(
+        ["make", "--dry-run", "--no-print-directory", "run"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     assert recipe.splitlines()[-1].split()[1:] == ["-m", "local", "run"]
 
     played = subprocess.run(
