@@ -83,7 +83,7 @@ class Plain(Line):
 class DatabaseCalled(Line):
     event: Literal["database_called"]
     severity: Literal["DEBUG"]
-    run_id: UUID
+    run_id: UUID | None = None  # of a run
     duration_ms: Number
     rows: Number | None = None
     status: Number | None = None
