@@ -4,8 +4,8 @@
 -- Undo:    supabase/uninstall.sql drops the schema campaign_runner.
 --
 -- SQLSTATEs of our own: CR001 not now, somebody holds it (nothing is recorded); CR002 too late; CR003 left for the next
--- step; CR403 no membership; CR404 unknown organization; CR409 the run is closed; CR410 unknown campaign; CR422 a trigger of the project refused;
--- CR500 misconfiguration.
+-- step; CR403 no membership; CR404 unknown organization; CR409 the run is closed; CR410 unknown campaign; CR422 a trigger
+-- of the project refused; CR500 misconfiguration.
 
 create or replace function campaign_runner.lock_key(
     p_kind text,
@@ -891,7 +891,9 @@ begin
     if v_launch.generates then
         -- The rules may have changed after the last slice came through, where that step could not flip. (Of an audience that
         -- is generated in one piece the flip finds out soon enough.)
-        if v_launch.state = 'reconciling' and v_launch.fingerprint is distinct from campaign_runner.fingerprint(p_campaign_id) then
+        if v_launch.state = 'reconciling'
+            and v_launch.fingerprint is distinct from campaign_runner.fingerprint(p_campaign_id)
+        then
             if not campaign_runner.start_over(v_launch.id) then
                 raise exception 'somebody is at work on the launch' using errcode = 'CR001';
             end if;
