@@ -313,9 +313,9 @@ begin
         (select coalesce(current.is_current, false) from current),
         c.contacts, a.n, c.kept + a.n, c.digest # a.digest,
         (select coalesce(jsonb_object_agg(reasons.reason, reasons.n), '{}') from reasons)
-    into is_current, contacts, inserted, recipients, digest, excluded
     from counted c
-    cross join added a;
+    cross join added a
+    into is_current, contacts, inserted, recipients, digest, excluded;
 end;
 $$;
 comment on function campaign_runner.cover(uuid, uuid, text, uuid, uuid) is
