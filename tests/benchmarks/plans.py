@@ -10,7 +10,7 @@ from tests.benchmarks.bed import Bed
 
 MILLION = 1_000_000
 STEP_ROWS = 80_000
-SETTINGS = ("enable_nestloop = off", "enable_seqscan = off", "jit = off", "work_mem = '64MB'")
+SETTINGS = ("enable_nestloop = off", "enable_seqscan = off", "enable_mergejoin = off", "jit = off", "work_mem = '64MB'")
 BLANKS = r"E' \t\n\v\f\r'"
 
 
