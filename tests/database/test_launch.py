@@ -266,7 +266,7 @@ def test_small_campaigns_go_ahead_of_the_next_slice_of_a_huge_one(
 ) -> None:
     huge, small = factory.organization(system_user), factory.organization(system_user)
     factory.contacts(huge, 50)
-    factory.contacts(small, 2)
+    factory.contacts(small, 4)  # which do not fit beside a slice
     slow = factory.campaign(huge, due_in=timedelta(hours=-1))
     run = automation(max_rows=5)
     run.step()
