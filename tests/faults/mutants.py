@@ -212,6 +212,15 @@ MUTANTS = (
     ),
     Mutant(
         "P8",
+        "a plan from an empty table reads the recipients of all campaigns",
+        AUDIENCE,
+        "where (r.campaign_id, r.contact_id) >= (p_campaign_id, p_from)\n"
+        "                and (r.campaign_id, r.contact_id) <= (p_campaign_id, p_to)\n",
+        "where r.campaign_id = p_campaign_id and r.contact_id between p_from and p_to\n",
+        ["tests/database/test_plans.py"],
+    ),
+    Mutant(
+        "P8",
         "a run goes on beyond its budget",
         "runner/budget.py",
         "return self._clock.now() + seconds < self.steps_end",
