@@ -326,18 +326,18 @@ as $$
 begin
     return (
         select coalesce(
-            jsonb_agg(
-                coalesce(
-                    nullif(btrim(contact.email, E' \t\n\v\f\r'), ''), nullif(btrim(contact.mobile, E' \t\n\v\f\r'), '')
-                )
-                order by contact.id
-            ),
+            jsonb_agg(contact.address order by contact.id) filter (where contact.address is not null),
             '[]'
         )
         -- `mobile` may be missing in a table that is not ours, see campaign_runner.audience().
         from (select null::text as mobile) absent
         cross join lateral (
-            select c.id, c.email::text as email, mobile::text as mobile
+            -- A recipient whom somebody chose may have no address.
+            select
+                c.id,
+                coalesce(
+                    nullif(btrim(c.email::text, E' \t\n\v\f\r'), ''), nullif(btrim(mobile::text, E' \t\n\v\f\r'), '')
+                ) as address
             from public.contacts c
             where c.id = any (p_contact_ids)
         ) contact
