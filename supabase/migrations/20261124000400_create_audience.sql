@@ -245,7 +245,7 @@ begin
 end;
 $$;
 comment on function campaign_runner.verdicts(uuid, uuid, uuid, bigint[]) is
-    'The verdict on each contact of the range, or on those of them at these addresses, by what can be said of it alone: NULL, '
+    'The verdict on each contact of the range, or on those of them at these addresses, by itself: NULL, '
     'with the address and its hash, or the first reason why not. Only for campaign_runner.audience().';
 revoke execute on function campaign_runner.verdicts(uuid, uuid, uuid, bigint[]) from public, anon, authenticated;
 grant execute on function campaign_runner.verdicts(uuid, uuid, uuid, bigint[]) to service_role;
@@ -275,7 +275,7 @@ begin
         ),
         -- Contacts below the range that share an address with one in it: whether one of them gets the mail is part of
         -- the verdict. There is none in an organization without duplicates, and none can be below the first range.
-        -- Only of those who would get the mail themselves: to look for all took a quarter longer where rules leave a third.
+        -- Only of those who would get the mail themselves: where rules leave a third, that spares two thirds of the probes.
         rivals as materialized (
             select v.*
             from campaign_runner.verdicts(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from uuid import UUID
 
 from tests.benchmarks.bed import Bed
 
@@ -48,10 +49,21 @@ def plans() -> Iterator[tuple[str, str]]:
             "v_has_excluded_countries": "true",
             "v_is_restricted": "false",
         }
-        audience = _statement(bed, "audience", r"return query(.*);\s*end;", {**arguments, **by_the_defaults})
-        changes = _statement(bed, "changes", r"return query(.*);\s*end;", arguments)
+        hashes = (
+            f"array(select hashtextextended(lower(btrim(email, {BLANKS})), 0) from public.contacts"
+            f" where id >= '{lo}' and id < '{hi}')"
+        )
+        rivals = {"p_address_hashes": hashes, "p_from": f"'{UUID(int=0)}'::uuid", "p_to": f"'{lo}'::uuid"}
+        on_range = {**arguments, **by_the_defaults, "p_address_hashes": "null::bigint[]"}
+        returned = r"return query(.*);\s*end;"
+        verdicts = _statement(bed, "verdicts", returned, on_range)
+        verdicts_on_rivals = _statement(bed, "verdicts", returned, {**on_range, **rivals})
+        audience = _statement(bed, "audience", returned, arguments)
+        changes = _statement(bed, "changes", returned, arguments)
         cover = _statement(bed, "cover", r"(with current .*?)into is_current", arguments)
-        yield "audience: the verdict on 80,000 contacts", _explain(bed, audience)
+        yield "verdicts: on each of 80,000 contacts by itself", _explain(bed, verdicts)
+        yield "verdicts: on those below the range who share an address with them", _explain(bed, verdicts_on_rivals)
+        yield "audience: both, and the duplicates among them", _explain(bed, audience)
         yield "changes: the same against the recipients that are there", _explain(bed, changes)
         yield "cover, generating: 80,000 recipients inserted", _explain(bed, cover)
         yield "cover, reconciling: the same range once more", _explain(bed, cover)
