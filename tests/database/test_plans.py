@@ -135,8 +135,10 @@ def test_no_step_of_a_launch_reads_a_large_table_from_end_to_end(
     assert read_through.isdisjoint({"contacts", "contact_tag_assignments", "campaign_recipients"})
 
 
+@pytest.mark.parametrize("rules", [None, {"exclude_bounced": True}], ids=["no rules", "bounced out"])
 def test_no_plan_from_an_empty_table_reads_the_recipients_of_other_campaigns(
     never_analyzed: None,
+    rules: dict[str, Any] | None,
     organization: UUID,
     factory: Factory,
     system_user: UUID,
@@ -149,7 +151,7 @@ def test_no_plan_from_an_empty_table_reads_the_recipients_of_other_campaigns(
         run = Automation(session, system_user)
 
         def rows_read_by_a_launch() -> int:
-            factory.campaign(organization)
+            factory.campaign(organization, rules=rules)
             with session.transaction():
                 before = rows_read(session, "campaign_recipients")
                 assert run.step()["launched"] == 1

@@ -212,6 +212,20 @@ MUTANTS = (
     ),
     Mutant(
         "P8",
+        "a plan from an empty table looks for bounces among the recipients of all campaigns",
+        AUDIENCE,
+        "select r.contact_id\n"
+        "            from public.campaign_recipients r\n"
+        "            where v_rules.exclude_bounced\n"
+        "                and p_address_hashes is null\n",
+        "select distinct r.contact_id\n"
+        "            from public.campaign_recipients r\n"
+        "            where v_rules.exclude_bounced\n"
+        "                and p_address_hashes is null\n",
+        ["tests/database/test_plans.py"],
+    ),
+    Mutant(
+        "P8",
         "a plan from an empty table reads the recipients of all campaigns",
         AUDIENCE,
         "where (r.campaign_id, r.contact_id) >= (p_campaign_id, p_from)\n"
