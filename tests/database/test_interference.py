@@ -448,6 +448,29 @@ def test_a_recipient_that_somebody_adds_is_judged_even_if_a_contact_is_deleted_a
     assert set(records.recipients(database, campaign)) == set(contacts[1:])
 
 
+def test_a_slice_with_one_recipient_more_and_one_less_is_judged_again(
+    organization: UUID, automation: Automate, factory: Factory, database: Connection
+) -> None:
+    stranger = factory.contact(organization, id=UUID(int=0), is_subscribed=False)
+    contacts = sorted(factory.contacts(organization, 40))
+    campaign = factory.campaign(organization)
+    run = automation(max_rows=4)
+    first_slice = f"""
+        select l.state, s.hi > %s and s."cursor" is null as is_through
+        from campaign_runner.launches l
+        join campaign_runner.launch_slices s on s.launch_id = l.id and s.lo = '{UUID(int=0)}'
+    """
+    run.step()
+    while records.rows(database, first_slice, contacts[0]) != [{"state": "reconciling", "is_through": True}]:
+        run.step()
+    factory.recipient(campaign, stranger)
+    factory.delete("contacts", contacts[:1])
+
+    run.finish()
+
+    assert set(records.recipients(database, campaign)) == set(contacts[1:])
+
+
 @pytest.mark.parametrize("position", [0, -1], ids=["behind", "ahead"])
 def test_a_recipient_that_is_not_pending_is_never_touched(
     position: int, run: Automation, campaign: UUID, contacts: list[UUID], factory: Factory, database: Connection
