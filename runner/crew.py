@@ -37,6 +37,7 @@ class Crew:
         self._stop = stop
         self._lock = Lock()
         self._over = Event()  # do not wait any longer: nothing is left, or the crew is halted
+        self._news = Event()  # do not wait any longer, but ask: a step has ended, and may have made work
         self._halted = False
         self._at_work: set[int] = set()  # threads whose last answer said that work is left
         self._alone_since: float | None = None  # when the last of them left, the others being held up
@@ -104,9 +105,13 @@ class Crew:
                 self.held = self.last.busy if self.last else 0
                 self._complete = True  # another run is at them, or the next tick will be
                 self._over.set()
+            if self._over.is_set():
+                self._tell()
                 return False
+            news = self._news
         seconds = growing(waits - 1, SHORTEST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
-        return not self._clock.wait(self._over, seconds * (1 + self._clock.jitter()) / 2)
+        self._clock.wait(news, seconds * (1 + self._clock.jitter()) / 2)
+        return not self._over.is_set()
 
     def _next(self) -> StepAnswer | None:
         """Do one step, again and again until it is answered. None: it is not, and this worker is to end."""
@@ -148,7 +153,7 @@ class Crew:
         if answer.timed_out:
             self._pace.halve(asked, seconds)
         else:
-            self._pace.learn(asked, answer.contacts, seconds)
+            self._pace.learn(asked, answer.contacts - answer.reconciled, seconds)
         with self._lock:
             self.last = answer
             self.steps += 1
@@ -158,6 +163,8 @@ class Crew:
                 self._over.set()
             elif not self._halted:
                 self._over.clear()
+            if answer.nothing_left or answer.work_left:
+                self._tell()
         if answer.work_left:
             self._join()
         else:
@@ -174,7 +181,13 @@ class Crew:
             if not self._at_work and self._alone_since is None:
                 self._alone_since = self._clock.now()
 
+    def _tell(self) -> None:
+        """Wake those who wait. Holds the lock."""
+        self._news.set()
+        self._news = Event()
+
     def _halt(self) -> None:
         with self._lock:
             self._halted = True
             self._over.set()
+            self._tell()

@@ -65,7 +65,8 @@ class StepAnswer(BaseModel):
 
     work_left: StrictBool  # something is free to be worked on now
     busy: int = Field(ge=0, strict=True)  # due campaigns that another transaction holds
-    contacts: int = Field(ge=0, strict=True)  # scanned by this step
+    contacts: int = Field(ge=0, strict=True)  # scanned by this step,
+    reconciled: int = Field(ge=0, strict=True)  # and how many of them had been before, so that little is written
     launched: int = Field(ge=0, strict=True)
     failed: int = Field(ge=0, strict=True)
     timed_out: StrictBool  # a statement timeout hit one campaign, and was undone for it alone

@@ -43,6 +43,11 @@ class Automation:
             *(self.run_id, self.organization, self.system_user, self.roles, self.max_rows, self.max_lateness_minutes),
         )
 
+    def first_slice(self) -> dict[str, Any]:
+        """Two steps on a campaign that does not fit in one: the first lays out slices, the second writes the first."""
+        self.step()
+        return self.step()
+
     def finish(self) -> Self:
         """Steps until none is left to do. A campaign that was found busy is asked for again."""
         for _ in range(STEPS_AT_MOST):

@@ -74,6 +74,8 @@ create table if not exists campaign_runner.launch_slices (
     inserted bigint not null default 0, -- over all passes
     recipients bigint not null default 0, -- rows that this pass left there,
     digest bigint not null default 0, -- and which, as the exclusive or of their hashed contact ids
+    recipients_before bigint, -- the same of the pass before; NULL where it did not come through,
+    digest_before bigint, -- or its rows were found to be others
     excluded jsonb not null default '{}',
     worked_at timestamptz not null default now(),
     primary key (launch_id, lo),

@@ -278,30 +278,34 @@ begin
         with in_range as materialized (
             select v.* from campaign_runner.verdicts(p_campaign_id, p_from, p_to) v
         ),
+        -- One sort for both: the index walks sorted hashes a fifth faster, and where none comes twice, which is usual, nothing
+        -- is left to group, which took as long as the sort.
+        addresses as materialized (
+            select
+                coalesce(array_agg(i.address_hash order by i.address_hash), '{}') as hashes,
+                count(i.address_hash) > count(distinct i.address_hash) as are_shared
+            from in_range i
+            where i.address_hash is not null
+        ),
         -- Contacts below the range that share an address with one in it: whether one of them gets the mail is part of
         -- the verdict. There is none in an organization without duplicates, and none can be below the first range.
         -- Only of those who would get the mail themselves: where rules leave a third, that spares two thirds of the probes.
         rivals as materialized (
             select v.*
             from campaign_runner.verdicts(
-                p_campaign_id,
-                '00000000-0000-0000-0000-000000000000',
-                p_from,
-                array(select i.address_hash from in_range i where i.address_hash is not null)
+                p_campaign_id, '00000000-0000-0000-0000-000000000000', p_from, (select a.hashes from addresses a)
             ) v
-            where p_from > '00000000-0000-0000-0000-000000000000'
+            where p_from > '00000000-0000-0000-0000-000000000000' and v.reason is null
         ),
         -- By their hashes, whose order costs nothing, and not the collation of the texts.
         shared_hashes as materialized (
-            select c.address_hash
-            from (
-                select i.address_hash from in_range i
-                union all
-                select r.address_hash from rivals r
-            ) c
-            where c.address_hash is not null
-            group by c.address_hash
+            select i.address_hash
+            from in_range i
+            where (select a.are_shared from addresses a)
+            group by i.address_hash
             having count(*) > 1
+            union
+            select r.address_hash from rivals r
         ),
         -- Of those who would get the same mail at the same address, the lowest id does.
         duplicates as materialized (
@@ -333,7 +337,9 @@ grant execute on function campaign_runner.audience(uuid, uuid, uuid) to service_
 create or replace function campaign_runner.changes(
     p_campaign_id uuid,
     p_from uuid,
-    p_to uuid
+    p_to uuid,
+    p_recipients bigint default null,
+    p_digest bigint default null
 )
 returns table (contact_id uuid, reason text, change text)
 language plpgsql
@@ -349,7 +355,19 @@ as $$
 #variable_conflict use_column
 begin
     return query
-        with present as materialized (
+        with judged as materialized (
+            select a.contact_id, a.reason from campaign_runner.audience(p_campaign_id, p_from, p_to) a
+        ),
+        -- Who was written a moment ago mostly still is who qualifies: to compare a number spares reading and joining them.
+        qualified as (
+            select count(*) as n, coalesce(bit_xor(uuid_hash_extended(j.contact_id, 0)), 0) as digest
+            from judged j
+            where p_digest is not null and j.reason is null
+        ),
+        unchanged as materialized (
+            select coalesce(q.n = p_recipients and q.digest = p_digest, false) as is_unchanged from qualified q
+        ),
+        present as materialized (
             select r.contact_id, r.status = 'pending' as is_pending
             from public.campaign_recipients r
             -- As pairs, again, and materialized, so that no order is asked for: a plan that was made while the table was
@@ -367,16 +385,26 @@ begin
                 when p.is_pending and (j.contact_id is null or j.reason is not null) then 'delete'
                 else 'keep'
             end
-        from campaign_runner.audience(p_campaign_id, p_from, p_to) j
-        full join present p on p.contact_id = j.contact_id;
+        from judged j
+        full join present p on p.contact_id = j.contact_id
+        where (select not u.is_unchanged from unchanged u)
+        union all
+        select j.contact_id, j.reason, null
+        from judged j
+        where j.reason is not null and (select u.is_unchanged from unchanged u)
+        union all
+        select null, null, 'unchanged'
+        from unchanged u
+        where u.is_unchanged;
 end;
 $$;
-comment on function campaign_runner.changes(uuid, uuid, uuid) is
+comment on function campaign_runner.changes(uuid, uuid, uuid, bigint, bigint) is
     'The audience in the range against the recipients that are there: insert, delete, keep, or NULL for a contact that '
     'is no recipient and shall be none. A recipient that is no contact of the organization has the reason foreign. Only '
-    'pending rows are ever deleted.';
-revoke execute on function campaign_runner.changes(uuid, uuid, uuid) from public, anon, authenticated;
-grant execute on function campaign_runner.changes(uuid, uuid, uuid) to service_role;
+    'pending rows are ever deleted. Where the audience is just so many contacts with this digest, one row, unchanged, '
+    'stands for all of them, and nobody has looked whether they are there.';
+revoke execute on function campaign_runner.changes(uuid, uuid, uuid, bigint, bigint) from public, anon, authenticated;
+grant execute on function campaign_runner.changes(uuid, uuid, uuid, bigint, bigint) to service_role;
 
 
 create or replace function campaign_runner.fingerprint(

@@ -217,6 +217,7 @@ declare
     v_campaign_id uuid;
     v_piece record;
     v_contacts bigint := 0;
+    v_reconciled bigint := 0;
     v_launched integer := 0;
     v_failed integer := 0;
     v_busy integer := 0;
@@ -311,6 +312,7 @@ begin
                 v_rows_left::integer, v_contacts = 0, p_max_lateness_minutes, v_now
             );
             v_contacts := v_contacts + v_piece.contacts;
+            v_reconciled := v_reconciled + v_piece.reconciled;
             -- An empty audience costs something too, and a piece is never bigger than what was left.
             v_rows_left := v_rows_left - greatest(v_piece.contacts, 1);
             if v_piece.outcome = 'launched' then
@@ -326,6 +328,8 @@ begin
                 v_launched := v_launched + 1;
             else
                 v_is_more_left := true;
+                -- Others can begin beside this one as soon as it has answered.
+                exit when v_piece.outcome = 'split';
             end if;
         exception
             when sqlstate 'CR001' or lock_not_available or deadlock_detected or serialization_failure then
@@ -385,6 +389,7 @@ begin
         'work_left', v_is_more_left or (cardinality(v_campaign_ids) = v_candidates_at_most and v_launched + v_failed > 0),
         'busy', v_busy,
         'contacts', v_contacts,
+        'reconciled', v_reconciled,
         'launched', v_launched,
         'failed', v_failed,
         'timed_out', v_timed_out,

@@ -39,6 +39,8 @@ class Bed:
         self.stack = Stack(settings=SETTINGS)
         self.system_user = uuid4()
         self.token = secrets.token_urlsafe(32)
+        # Made once: the certificates that a client reads at first take as long as ten steps.
+        self._http = httpx.Client(timeout=BUDGET_SECONDS)
 
     def __enter__(self) -> Self:
         self.stack.__enter__()
@@ -49,6 +51,7 @@ class Bed:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._http.close()
         self.owner.close()
         self._superuser.close()
         self.stack.__exit__()
@@ -127,7 +130,7 @@ class Bed:
     def post(self, function: Function, query: str = "") -> dict[str, Any]:
         """Call the function. Its work must be complete."""
         headers = {"Authorization": f"Bearer {self.token}"}
-        response = httpx.post(function.url + query, headers=headers, timeout=BUDGET_SECONDS)
+        response = self._http.post(function.url + query, headers=headers)
         if response.status_code != 200 or response.headers["X-Run-Complete"] != "true":
             raise RuntimeError(f"the function answered {response.status_code}: {response.text[:500]}")
         body: dict[str, Any] = response.json()

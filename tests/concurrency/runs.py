@@ -45,6 +45,11 @@ class Run:
             self.commit()
         return answer
 
+    def first_slice(self, *, max_rows: int) -> None:
+        """Two steps on a campaign that does not fit in one: the first lays out slices, the second writes the first."""
+        self.step(max_rows=max_rows)
+        self.step(max_rows=max_rows)
+
     def finish(self, *, max_rows: int = 20_000) -> None:
         """Steps until no work is left."""
         while self.step(max_rows=max_rows)["work_left"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 from uuid import uuid4
@@ -11,7 +12,7 @@ import psycopg
 import pytest
 
 from tests.concurrency.runs import Run
-from tests.gate import gate
+from tests.gate import gate, wait_until_held_up
 
 Connection = psycopg.Connection[Any]
 
@@ -132,7 +133,7 @@ def test_step_failure__a_failure_that_cannot_be_recorded_undoes_no_other_launch(
 def test_slice_slice__two_runs_work_on_different_slices_of_one_audience(
     run: Run, rival: Run, campaign: str, database: Connection
 ) -> None:
-    run.step(max_rows=10)  # lays out slices, and works on the first
+    run.step(max_rows=10)  # lays out slices
     first = run.step(max_rows=10, commit=False)
     second = rival.step(max_rows=10)
     run.commit()
@@ -148,7 +149,8 @@ def test_claim_pause__a_campaign_paused_before_the_flip_stays_paused(
     assert run.step()["busy"] == 1  # it does not wait for the editor, and does not launch behind its back
     editor.commit()
     assert run.step() | {"to_report": None} == {
-        "work_left": False, "busy": 0, "contacts": 0, "launched": 0, "failed": 0, "timed_out": False, "to_report": None
+        "work_left": False, "busy": 0, "contacts": 0, "reconciled": 0, "launched": 0, "failed": 0, "timed_out": False,
+        "to_report": None
     }  # fmt: skip
     assert status(database, campaign) == "paused"
 
@@ -178,7 +180,7 @@ def test_flip_edit_rules__rules_that_are_being_edited_are_not_launched_by(
 def test_generate_edit_rules__the_audience_is_made_anew_by_the_new_rules(
     run: Run, editor: Connection, campaign: str, database: Connection
 ) -> None:
-    run.step(max_rows=60)
+    run.first_slice(max_rows=60)
     run.step(max_rows=60)
     assert recipients(database, campaign) > 30
     editor.execute(
@@ -194,7 +196,7 @@ def test_generate_edit_rules__the_audience_is_made_anew_by_the_new_rules(
 def test_generate_unsubscribe__who_unsubscribes_behind_the_cursor_is_no_recipient(
     run: Run, campaign: str, database: Connection
 ) -> None:
-    run.step(max_rows=30)
+    run.first_slice(max_rows=30)
     database.execute(
         "update contacts set is_subscribed = false where id in (select contact_id from campaign_recipients limit 10)"
     )
@@ -210,11 +212,11 @@ def test_slice_slice_edit_rules__rules_edited_when_nobody_could_end_the_launch_h
         "select l.state, count(s.cursor) from campaign_runner.launches l"
         " left join campaign_runner.launch_slices s on s.launch_id = l.id group by l.id"
     )
-    run.step(max_rows=5)
+    run.step(max_rows=10)
     while database.execute(progress).fetchall() != [("reconciling", 2)]:
-        assert run.step(max_rows=5)["launched"] == 0
-    run.step(max_rows=5, commit=False)
-    rival.step(max_rows=5, commit=False)
+        assert run.step(max_rows=10)["launched"] == 0
+    run.step(max_rows=10, commit=False)
+    rival.step(max_rows=10, commit=False)
     run.commit()
     rival.commit()
     assert database.execute(progress).fetchall() == [("reconciling", 0)]
@@ -222,8 +224,8 @@ def test_slice_slice_edit_rules__rules_edited_when_nobody_could_end_the_launch_h
     editor.execute("update campaign_target_rules set include_emails = '{7@example.org}'")
     editor.commit()
 
-    assert run.step(max_rows=5)["launched"] == 0
-    run.finish(max_rows=5)
+    assert run.step(max_rows=10)["launched"] == 0
+    run.finish(max_rows=10)
 
     assert recipients(database, campaign) == 1
     assert status(database, campaign) == "sending"
@@ -232,7 +234,7 @@ def test_slice_slice_edit_rules__rules_edited_when_nobody_could_end_the_launch_h
 def test_slice_deliver__a_row_that_stops_being_pending_while_we_wait_for_it_is_not_deleted(
     run: Run, editor: Connection, campaign: str, database: Connection
 ) -> None:
-    run.step(max_rows=30)
+    run.first_slice(max_rows=30)
     [(contact,)] = database.execute("select min(contact_id::text) from campaign_recipients").fetchall()
     database.execute("update contacts set is_subscribed = false where id = %s", (contact,))
     editor.execute("update campaign_recipients set status = 'sent' where contact_id = %s", (contact,))
@@ -257,6 +259,26 @@ def test_slice_deliver__a_row_that_stops_being_pending_while_we_wait_for_it_is_n
     assert status(database, campaign) == "sending"
 
 
+def test_generate_insert__a_recipient_that_somebody_commits_beside_us_is_no_error(
+    run: Run, editor: Connection, campaign: str, database: Connection, database_url: str
+) -> None:
+    """It comes after our look at what is there, and before our own row."""
+    [(first, last)] = database.execute("select min(id::text), max(id::text) from contacts").fetchall()
+    with ThreadPoolExecutor(1) as thread:
+        with gate(database_url, first):
+            stepped = thread.submit(run.step)
+            wait_until_held_up(database_url)
+            editor.execute(
+                "insert into campaign_recipients (campaign_id, contact_id, organization_id)"
+                " select %s, id, organization_id from contacts where id = %s",
+                (campaign, last),
+            )
+            editor.commit()
+        assert stepped.result()["launched"] == 1
+    assert recipients(database, campaign) == 100
+    assert run.report()["errors"] == []
+
+
 def test_flip_unsubscribe__whoever_unsubscribed_before_a_held_up_flip_is_no_recipient(
     run: Run, editor: Connection, campaign: str, database: Connection
 ) -> None:
@@ -272,7 +294,7 @@ def test_flip_unsubscribe__whoever_unsubscribed_before_a_held_up_flip_is_no_reci
 def test_flip_delete__a_campaign_that_is_being_deleted_is_not_launched(
     run: Run, editor: Connection, campaign: str, database: Connection
 ) -> None:
-    run.step(max_rows=30)
+    run.first_slice(max_rows=30)
     editor.execute("delete from campaigns where id = %s", (campaign,))
     while (answer := run.step(max_rows=30))["work_left"]:
         pass

@@ -89,7 +89,7 @@ def test_an_address_that_is_suppressed_during_a_launch_is_taken_out_by_the_recon
     first, *others = factory.contacts(organization, 6)
     campaign = factory.campaign(organization)
     run = automation(max_rows=2)
-    run.step()
+    run.first_slice()
     assert first in records.recipients(database, campaign)
 
     suppress(database, first)
@@ -106,7 +106,7 @@ def test_a_setting_in_the_rules_row_sends_a_launch_back_to_the_start(
     factory.contacts(organization, 6)
     campaign = factory.campaign(organization, rules={})
     run = automation(max_rows=2)
-    run.step()
+    run.first_slice()
     before = records.launch(database, campaign)
     database.execute("update campaign_target_rules set quiet_days = 3")
     run.step()

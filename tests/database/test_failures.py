@@ -304,7 +304,7 @@ def test_a_launch_that_failed_in_its_middle_keeps_what_it_had_and_is_completed(
 ) -> None:
     contacts = factory.contacts(organization, 6)
     campaign = factory.campaign(organization)
-    automation(max_rows=4).step()
+    automation(max_rows=4).first_slice()
     refuse(database, campaign)
     assert len(automation(max_rows=2).launch()["errors"]) == 1
     assert set(records.recipients(database, campaign)) == set(contacts[:2])
@@ -437,7 +437,7 @@ def test_a_membership_that_ends_in_mid_launch_stops_the_launch(
     factory.contacts(organization, 6)
     campaign = factory.campaign(organization)
     run = automation(max_rows=2)
-    run.step()
+    run.first_slice()
     database.execute("delete from organization_members")
 
     report = run.launch()
@@ -481,7 +481,7 @@ def test_a_launch_that_began_in_time_is_finished_however_late_it_gets(
 ) -> None:
     factory.contacts(organization, 6)
     campaign = factory.campaign(organization, rules={}, due_in=timedelta(minutes=-31))
-    automation(max_rows=2).step()
+    automation(max_rows=2).first_slice()
 
     assert automation(max_rows=2, max_lateness_minutes=30).launch()["processed_count"] == 1
     assert records.status(database, campaign) == "sending"

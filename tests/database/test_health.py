@@ -181,7 +181,7 @@ def test_a_launch_that_is_worked_on_is_not_late_and_one_that_stands_still_is(
     factory.contacts(organization, 8)
     factory.campaign(organization, name="large")
     make_late(database, large=60)
-    automation(max_rows=2).step()
+    automation(max_rows=2).first_slice()
     assert automation().health()["oldest_due_seconds"] < 60
 
     database.execute("update campaign_runner.launch_slices set worked_at = now() - interval '20 minutes'")
@@ -343,7 +343,7 @@ def test_a_launch_that_is_worked_on_at_this_moment_waits_for_no_negative_time(
 ) -> None:
     factory.contacts(organization, 8)
     factory.campaign(organization)
-    automation(max_rows=2).step()
+    automation(max_rows=2).first_slice()
     database.execute("update campaign_runner.launch_slices set worked_at = now() + interval '1 minute'")
 
     assert automation().health()["oldest_due_seconds"] == 0

@@ -112,7 +112,7 @@ def test_an_open_launch_tells_what_it_has_written_up_to_now(
 ) -> None:
     factory.contacts(organization, 5)
     campaign = factory.campaign(organization)
-    automation(max_rows=4).step()
+    automation(max_rows=4).first_slice()
     [launch] = automation().history(campaign)["launches"]
     assert (launch["state"], launch["recipients_inserted"], launch["recipient_count"]) == ("generating", 2, None)
 

@@ -16,9 +16,12 @@ from tests.factory import Factory
 
 Automate = Callable[..., Automation]
 
-CONTACTS = 12
-# Steps of one contact each: after 3 the launch is in the middle of generating, after 14 of reconciling.
-GENERATING, RECONCILING = 3, 14
+CONTACTS = 24
+# Of one contact each, and some that lay out slices: after 4 steps the launch is in the middle of generating, and after 30
+# in the middle of reconciling, and of a slice.
+GENERATING, RECONCILING = 4, 30
+# Of two: after 20, half of the slices are reconciled, each as a whole.
+RECONCILING_BY_TWO = 20
 
 
 @pytest.fixture
@@ -31,15 +34,17 @@ def campaign(organization: UUID, contacts: list[UUID], factory: Factory) -> UUID
     return factory.campaign(organization, rules={})
 
 
-@pytest.fixture(params=[GENERATING, RECONCILING], ids=["generating", "reconciling"])
+@pytest.fixture(
+    params=[("generating", 1, GENERATING), ("reconciling", 1, RECONCILING), ("reconciling", 2, RECONCILING_BY_TWO)],
+    ids=["generating", "reconciling", "reconciling-whole-slices"],
+)
 def run(request: pytest.FixtureRequest, campaign: UUID, automation: Automate, database: Connection) -> Automation:
     """A run that was stopped in the middle of generating, and one in the middle of reconciling."""
-    run = automation(max_rows=1)
-    for _ in range(request.param):
+    state, max_rows, steps = request.param
+    run = automation(max_rows=max_rows)
+    for _ in range(steps):
         run.step()
-    assert records.launch(database, campaign)["state"] == (
-        "generating" if request.param == GENERATING else "reconciling"
-    )
+    assert records.launch(database, campaign)["state"] == state
     assert records.status(database, campaign) == "scheduled"
     slices = records.rows(database, "select count(*), count(cursor) as open from campaign_runner.launch_slices")
     assert slices[0]["open"] >= 1
@@ -403,7 +408,7 @@ def test_the_duplicate_takes_the_place_of_the_contact_that_drops_out_behind_the_
     factory.update("contacts", last, email="Ann@example.org ")
     campaign = factory.campaign(organization)
     run = automation(max_rows=2)
-    run.step()
+    run.first_slice()
     assert first in records.recipients(database, campaign)
     factory.update("contacts", first, is_subscribed=False)
 
@@ -446,6 +451,51 @@ def test_a_recipient_that_somebody_adds_is_judged_even_if_a_contact_is_deleted_a
     run.finish()
 
     assert set(records.recipients(database, campaign)) == set(contacts[1:])
+
+
+def test_a_recipient_that_somebody_deletes_before_the_reconcile_looks_comes_back(
+    campaign: UUID, contacts: list[UUID], automation: Automate, database: Connection
+) -> None:
+    """Who qualifies is just who was written, so the reconcile has no reason to look whether they are there still."""
+    run = automation(max_rows=2)
+    for _ in range(GENERATING):
+        run.step()
+    database.execute("delete from campaign_recipients where contact_id = %s", (contacts[0],))
+
+    run.finish()
+
+    assert_launched_exactly(database, campaign)
+    assert contacts[0] in records.recipients(database, campaign)
+
+
+def test_one_contact_in_and_one_out_while_the_audience_is_generated_change_places(
+    campaign: UUID, contacts: list[UUID], automation: Automate, factory: Factory, database: Connection
+) -> None:
+    out, into = contacts[:2]
+    factory.update("contacts", into, is_subscribed=False)
+    run = automation(max_rows=2)
+    for _ in range(GENERATING):
+        run.step()
+    assert (out in records.recipients(database, campaign), into in records.recipients(database, campaign)) == (
+        True,
+        False,
+    )
+    factory.update("contacts", out, is_subscribed=False)
+    factory.update("contacts", into, is_subscribed=True)
+
+    run.finish()
+
+    assert_launched_exactly(database, campaign)
+
+
+def test_who_is_left_out_of_a_long_launch_is_counted_by_reason(
+    campaign: UUID, contacts: list[UUID], automation: Automate, factory: Factory, database: Connection
+) -> None:
+    factory.update("contacts", contacts[1], is_subscribed=False)
+    factory.update("contacts", contacts[2], is_active=False)
+    automation(max_rows=2).finish()
+    assert_launched_exactly(database, campaign)
+    assert records.launch(database, campaign)["excluded"] == {"unsubscribed": 1, "inactive": 1}
 
 
 def test_a_slice_with_one_recipient_more_and_one_less_is_judged_again(

@@ -148,10 +148,34 @@ def test_a_launch_in_many_steps_stays_scheduled_until_it_is_complete(
         seen.append(len(records.recipients(database, campaign)))
         assert records.status(database, campaign) == "scheduled"
 
-    assert seen[0] == 2
+    assert seen[0] == 0  # slices were laid out
     assert seen == sorted(seen)
     assert records.status(database, campaign) == "sending"
     assert set(records.recipients(database, campaign)) == set(contacts)
+
+
+@pytest.mark.parametrize(
+    ("contacts", "slices"),
+    [
+        (20, [20]),
+        (21, [6, 6, 6, 3]),
+        (100, [13] * 7 + [9]),
+        (161, [10] * 8 + [11] * 7 + [4]),
+    ],
+)
+def test_a_long_audience_is_cut_into_slices_of_which_none_is_long_alone_at_the_end(
+    contacts: int, slices: list[int], organization: UUID, factory: Factory, automation: Automate
+) -> None:
+    factory.contacts(organization, contacts)
+    factory.campaign(organization)
+    run = automation(max_rows=20)
+
+    generated: list[int] = []
+    while sum(generated) < contacts:
+        answer = run.step()
+        generated += [answer["contacts"]] if answer["contacts"] else []
+
+    assert generated == slices
 
 
 def test_a_launch_that_was_interrupted_is_completed_by_the_next_run(
@@ -160,9 +184,9 @@ def test_a_launch_that_was_interrupted_is_completed_by_the_next_run(
     contacts = factory.contacts(organization, 10)
     campaign = factory.campaign(organization)
     interrupted = automation(max_rows=8)
-    interrupted.step()
+    interrupted.first_slice()
     assert records.status(database, campaign) == "scheduled"
-    assert len(records.recipients(database, campaign)) == 4
+    assert 0 < len(records.recipients(database, campaign)) < 10
 
     [launched] = automation().launch()["campaigns"]
 
@@ -269,7 +293,7 @@ def test_small_campaigns_go_ahead_of_the_next_slice_of_a_huge_one(
     factory.contacts(small, 4)  # which do not fit beside a slice
     slow = factory.campaign(huge, due_in=timedelta(hours=-1))
     run = automation(max_rows=5)
-    run.step()
+    run.first_slice()
     fast = factory.campaign(small)
 
     run.step()

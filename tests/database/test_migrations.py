@@ -132,7 +132,7 @@ def test_the_migrations_install_twice_and_change_nothing_the_second_time(project
     campaign = factory.campaign(organization)
     with psycopg.connect(project.info.dsn, password=project.info.password, autocommit=True) as service:
         service.execute("set role service_role")
-        Automation(service, system_user, max_rows=2).step()
+        Automation(service, system_user, max_rows=2).first_slice()
     before = schema(project), records.everything(project)
 
     assert migrate(project) == []

@@ -138,7 +138,7 @@ def test_a_launch_that_begins_between_two_pages_changes_nothing(
 def test_a_launch_that_is_half_done_is_seen(organization: UUID, factory: Factory, automation: Automate) -> None:
     factory.contacts(organization, 5)
     campaign = factory.campaign(organization)
-    automation(max_rows=4).step()
+    automation(max_rows=4).first_slice()
     preview = automation().preview_campaign(campaign)
     assert preview["launch"] == {"state": "generating", "inserted": 2, "waits_because": None}
     assert (preview["recipient_count"], preview["generates"]) == (5, True)
@@ -209,7 +209,7 @@ def test_the_preview_writes_nothing(
 ) -> None:
     factory.contacts(organization, 5)
     campaign = factory.campaign(organization, rules={"include_tags": ["vip"]})
-    automation(max_rows=2).step()
+    automation(max_rows=2).first_slice()
     before = records.everything(database)
     automation(max_rows=2).preview_campaign(campaign)
     assert records.everything(database) == before

@@ -42,7 +42,7 @@ def abandon(factory: Factory, automation: Automate, database: Connection, organi
     """A campaign that was deleted in mid-launch, left half its recipients behind, and was made again."""
     factory.contacts(organization, 8)
     campaign = factory.campaign(organization)
-    automation(max_rows=2).step()
+    automation(max_rows=2).first_slice()
     for (name,) in database.execute(
         "select conname::text from pg_constraint"
         " where conrelid = 'campaign_recipients'::regclass and confrelid = 'campaigns'::regclass"
@@ -61,7 +61,7 @@ def past(organization: UUID, factory: Factory, automation: Automate, database: C
     """A run that launched a campaign and failed with another, and an abandoned launch that left slices."""
     factory.contacts(organization, 8)
     gone = factory.campaign(organization)
-    automation(max_rows=2).step()
+    automation(max_rows=2).first_slice()
     factory.delete("campaigns", [gone])
     launched = factory.campaign(organization)
     stranger = factory.campaign(factory.organization())
@@ -106,7 +106,7 @@ def test_an_open_launch_stays_however_old_it_is(
 ) -> None:
     factory.contacts(organization, 8)
     campaign = factory.campaign(organization)
-    automation(max_rows=2).step()
+    automation(max_rows=2).first_slice()
     age(database, 1000)
 
     database.execute("select campaign_runner.prune()")

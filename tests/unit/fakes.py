@@ -91,6 +91,7 @@ def step(**changes: Any) -> dict[str, Any]:
         "work_left": False,
         "busy": 0,
         "contacts": 0,
+        "reconciled": 0,
         "launched": 0,
         "failed": 0,
         "timed_out": False,

@@ -54,7 +54,7 @@ def test_a_statement_timeout_halves_and_the_same_page_is_read(
     api.on("preview", preview_page(cursor="after 1"), slow, slow, preview_page(outcome()))
     assert execute(settings, clock).result.processed_count == 1
     asked = [(each["p_max_rows"], each["p_cursor"]) for each in api.asked("preview")]
-    assert asked == [(20_000, None), (40_000, "after 1"), (20_000, "after 1"), (10_000, "after 1")]
+    assert asked == [(20_000, None), (80_000, "after 1"), (40_000, "after 1"), (20_000, "after 1")]
 
 
 def test_pages_grow_towards_what_takes_two_seconds(settings: HttpSettings, api: FakeApi, clock: FakeClock) -> None:

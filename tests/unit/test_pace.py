@@ -9,15 +9,15 @@ from runner.pace import CEILING_ROWS, FLOOR_ROWS, Pace
 
 
 @pytest.mark.parametrize(
-    ("seconds", "rows"), [(0.0, 40_000), (0.5, 40_000), (1.0, 40_000), (1.6, 25_000), (2.0, 20_000), (4.0, 10_000)]
+    ("seconds", "rows"), [(0.0, 80_000), (0.5, 80_000), (1.0, 40_000), (1.6, 25_000), (2.0, 20_000), (4.0, 10_000)]
 )
-def test_full_steps_move_towards_two_seconds_and_at_most_double(seconds: float, rows: int) -> None:
+def test_full_steps_move_towards_two_seconds_and_grow_fourfold_at_most(seconds: float, rows: int) -> None:
     pace = Pace(20_000)
     pace.learn(20_000, 20_000, seconds)
     assert pace.rows == rows
 
 
-@pytest.mark.parametrize(("contacts", "rows"), [(0, 20_000), (9_999, 20_000), (10_000, 40_000)])
+@pytest.mark.parametrize(("contacts", "rows"), [(0, 20_000), (9_999, 20_000), (10_000, 80_000)])
 def test_a_step_that_ran_out_of_contacts_says_nothing(contacts: int, rows: int) -> None:
     pace = Pace(20_000)
     pace.learn(20_000, contacts, 0.1)
@@ -55,7 +55,7 @@ def test_steps_of_one_size_change_it_once() -> None:
     assert pace.rows == 10_000
     for _ in range(4):
         pace.learn(10_000, 10_000, 0.1)
-    assert pace.rows == 20_000
+    assert pace.rows == 40_000
 
 
 def test_a_late_success_does_not_undo_a_halving() -> None:
@@ -85,4 +85,4 @@ def test_threads_that_learn_at_once_change_one_size_once() -> None:
         with ThreadPoolExecutor(8) as pool:
             for done in [pool.submit(learn) for _ in range(8)]:
                 done.result()
-        assert pace.rows == 2000
+        assert pace.rows == 4000

@@ -91,10 +91,19 @@ class TestSteps:
 
     def test_quick_full_steps_grow(self, api: FakeApi, run: Any, clock: FakeClock) -> None:
         api.before = takes(clock, 0.5)
-        api.on("step", step(work_left=True, contacts=20_000), step(work_left=True, contacts=40_000), step())
+        api.on("step", step(work_left=True, contacts=20_000), step(work_left=True, contacts=80_000), step())
         api.on("report", report())
         run()
-        assert [asked["p_max_rows"] for asked in api.asked("step")] == [20_000, 40_000, 80_000]
+        assert [asked["p_max_rows"] for asked in api.asked("step")] == [20_000, 80_000, 320_000]
+
+    def test_contacts_that_are_judged_again_say_nothing_about_the_next_that_are_written(
+        self, api: FakeApi, run: Any, clock: FakeClock
+    ) -> None:
+        api.before = takes(clock, 0.1)
+        api.on("step", step(work_left=True, contacts=80_000, reconciled=80_000), step())
+        api.on("report", report())
+        run()
+        assert [asked["p_max_rows"] for asked in api.asked("step")] == [20_000, 20_000]
 
     @pytest.mark.parametrize(
         "slow", [refusal("57014", 500), step(work_left=True, timed_out=True)], ids=["raised", "told"]
@@ -198,6 +207,29 @@ class TestHeldCampaigns:
         api.on("report", report())
         assert run(workers=3).complete
         assert len(set(seen[2:5])) == 3
+
+    def test_a_worker_that_waits_asks_again_as_soon_as_another_has_left_work(
+        self, api: FakeApi, run: Any, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As a step does that ends the slices of one pass, and lays out those of the next."""
+        waits, together = threading.Event(), threading.Barrier(2)
+
+        def wait(news: threading.Event, seconds: float) -> bool:
+            waits.set()
+            return news.wait(5)
+
+        def one_works_while_the_other_waits() -> dict[str, Any]:
+            assert waits.wait(5)
+            return step(work_left=True)
+
+        def both_ask() -> dict[str, Any]:
+            together.wait(2)
+            return step()
+
+        monkeypatch.setattr(clock, "wait", wait)
+        api.on("step", step(work_left=True), step(busy=1), one_works_while_the_other_waits, both_ask)
+        api.on("report", report())
+        assert run(workers=2).complete
 
     def test_the_patience_begins_anew_after_work(self, api: FakeApi, run: Any, clock: FakeClock) -> None:
         held: list[Reply] = [step(busy=1)] * 12
