@@ -17,8 +17,8 @@ from tests.factory import Factory
 Automate = Callable[..., Automation]
 
 CONTACTS = 24
-# Steps of one contact each, and some that lay out slices: after 4 the launch is in the middle of generating, after 30 in
-# the middle of reconciling, and of a slice.
+# Steps of one contact each, and some that lay out slices: after 4 the launch is in the middle of generating, after 30
+# in the middle of reconciling, and of a slice.
 GENERATING, RECONCILING = 4, 30
 # Steps of two: after 20, half of the slices are reconciled, each as a whole.
 RECONCILING_BY_TWO = 20
