@@ -37,7 +37,7 @@ class Crew:
         self._stop = stop
         self._lock = Lock()
         self._over = Event()  # do not wait any longer: nothing is left, or the crew is halted
-        self._news = Event()  # do not wait any longer, but ask: a step has ended, and may have made work
+        self._news = Event()  # do not wait any longer, but ask: there is work for several
         self._halted = False
         self._at_work: set[int] = set()  # threads whose last answer said that work is left
         self._alone_since: float | None = None  # when the last of them left, the others being held up
@@ -163,7 +163,7 @@ class Crew:
                 self._over.set()
             elif not self._halted:
                 self._over.clear()
-            if answer.nothing_left or answer.work_left:
+            if answer.nothing_left or answer.laid_out:
                 self._tell()
         if answer.work_left:
             self._join()

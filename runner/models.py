@@ -63,7 +63,8 @@ class StepAnswer(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    work_left: StrictBool  # something is free to be worked on now
+    work_left: StrictBool  # something is free to be worked on now,
+    laid_out: StrictBool  # and this step has made or freed it: several can take it
     busy: int = Field(ge=0, strict=True)  # due campaigns that another transaction holds
     contacts: int = Field(ge=0, strict=True)  # scanned by this step,
     reconciled: int = Field(ge=0, strict=True)  # and how many of them had been before, so that little is written

@@ -912,7 +912,7 @@ begin
             end if;
             if v_next is not null and v_is_rest then
                 perform campaign_runner.split_slice(v_launch.id, v_slice.lo, v_launch.organization_id, p_max_rows);
-                outcome := 'split';
+                outcome := 'laid_out';
                 return;
             end if;
 
@@ -924,13 +924,14 @@ begin
                 case when v_is_whole_slice then v_slice.recipients_before end,
                 case when v_is_whole_slice then v_slice.digest_before end
             );
-            outcome := 'progressed';
             if not v_covered.is_current then
                 if not campaign_runner.start_over(v_launch.id) then
                     raise exception 'somebody is at work on the launch' using errcode = 'CR001';
                 end if;
+                outcome := 'laid_out';
                 return;
             end if;
+            outcome := 'progressed';
 
             contacts := v_covered.contacts;
             reconciled := case when v_launch.state = 'reconciling' then contacts else 0 end;
@@ -974,7 +975,7 @@ begin
     end if;
     if v_launch.generates and v_launch.state = 'generating' and not v_is_whole then
         perform campaign_runner.begin_reconcile(v_launch.id, p_max_rows);
-        outcome := 'progressed';
+        outcome := 'laid_out';
         return;
     end if;
 
@@ -987,12 +988,12 @@ begin
             if not campaign_runner.start_over(v_launch.id) then
                 raise exception 'somebody is at work on the launch' using errcode = 'CR001';
             end if;
-            outcome := 'progressed';
+            outcome := 'laid_out';
             return;
         end if;
         v_recipient_count := campaign_runner.recheck_slices(v_launch.id);
         if v_recipient_count is null then
-            outcome := 'progressed';
+            outcome := 'laid_out';
             return;
         end if;
     else
@@ -1004,8 +1005,8 @@ end;
 $$;
 comment on function campaign_runner.advance(uuid, uuid, uuid, text[], integer, boolean, integer, timestamptz) is
     'Does the next bounded piece of work on one due campaign, on so many contacts, of which so many were judged before. '
-    'Outcome: launched, progressed, or split: only slices were made. Raises CR001 where somebody else holds it, CR003 where '
-    'the piece does not fit and may not be split, and any error of the campaign''s own.';
+    'Outcome: launched, progressed, or laid_out: slices wait for whoever comes. Raises CR001 where somebody else holds it, '
+    'CR003 where the piece does not fit and may not be split, and any error of the campaign''s own.';
 revoke execute on function campaign_runner.advance(uuid, uuid, uuid, text[], integer, boolean, integer, timestamptz)
     from public, anon, authenticated;
 grant execute on function campaign_runner.advance(uuid, uuid, uuid, text[], integer, boolean, integer, timestamptz)

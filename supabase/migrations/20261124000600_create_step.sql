@@ -222,6 +222,7 @@ declare
     v_failed integer := 0;
     v_busy integer := 0;
     v_is_more_left boolean := false;
+    v_is_laid_out boolean := false;
     v_timed_out boolean := false;
     v_is_recorded boolean;
     v_is_first boolean;
@@ -328,8 +329,9 @@ begin
                 v_launched := v_launched + 1;
             else
                 v_is_more_left := true;
-                -- Others can begin beside this one as soon as it has answered.
-                exit when v_piece.outcome = 'split';
+                -- Others can take the slices as soon as this step has answered.
+                v_is_laid_out := v_piece.outcome = 'laid_out';
+                exit when v_is_laid_out;
             end if;
         exception
             when sqlstate 'CR001' or lock_not_available or deadlock_detected or serialization_failure then
@@ -386,6 +388,7 @@ begin
     where t.singleton and exists (select from campaign_runner.last_tick for update skip locked);
 
     return jsonb_build_object(
+        'laid_out', v_is_laid_out,
         'work_left', v_is_more_left or (cardinality(v_campaign_ids) = v_candidates_at_most and v_launched + v_failed > 0),
         'busy', v_busy,
         'contacts', v_contacts,

@@ -149,8 +149,8 @@ def test_claim_pause__a_campaign_paused_before_the_flip_stays_paused(
     assert run.step()["busy"] == 1  # it does not wait for the editor, and does not launch behind its back
     editor.commit()
     assert run.step() | {"to_report": None} == {
-        "work_left": False, "busy": 0, "contacts": 0, "reconciled": 0, "launched": 0, "failed": 0, "timed_out": False,
-        "to_report": None
+        "work_left": False, "laid_out": False, "busy": 0, "contacts": 0, "reconciled": 0, "launched": 0, "failed": 0,
+        "timed_out": False, "to_report": None
     }  # fmt: skip
     assert status(database, campaign) == "paused"
 

@@ -89,6 +89,7 @@ def step(**changes: Any) -> dict[str, Any]:
     """The answer of a step; that of an idle one, but for the changes."""
     idle = {
         "work_left": False,
+        "laid_out": False,
         "busy": 0,
         "contacts": 0,
         "reconciled": 0,

@@ -208,7 +208,7 @@ class TestHeldCampaigns:
         assert run(workers=3).complete
         assert len(set(seen[2:5])) == 3
 
-    def test_a_worker_that_waits_asks_again_as_soon_as_another_has_left_work(
+    def test_a_worker_that_waits_asks_again_as_soon_as_another_has_laid_out_work(
         self, api: FakeApi, run: Any, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """As a step does that ends the slices of one pass, and lays out those of the next."""
@@ -220,7 +220,7 @@ class TestHeldCampaigns:
 
         def one_works_while_the_other_waits() -> dict[str, Any]:
             assert waits.wait(5)
-            return step(work_left=True)
+            return step(work_left=True, laid_out=True)
 
         def both_ask() -> dict[str, Any]:
             together.wait(2)
