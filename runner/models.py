@@ -63,11 +63,11 @@ class StepAnswer(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    work_left: StrictBool  # something is free to be worked on now,
-    laid_out: StrictBool  # and this step has made or freed it: several can take it
+    work_left: StrictBool  # something is free to be worked on now
+    laid_out: StrictBool  # the step has made or freed slices, which others can take
     busy: int = Field(ge=0, strict=True)  # due campaigns that another transaction holds
-    contacts: int = Field(ge=0, strict=True)  # scanned by this step,
-    reconciled: int = Field(ge=0, strict=True)  # and how many of them had been before, so that little is written
+    contacts: int = Field(ge=0, strict=True)  # scanned by this step
+    reconciled: int = Field(ge=0, strict=True)  # those of them whose recipients were written before
     launched: int = Field(ge=0, strict=True)
     failed: int = Field(ge=0, strict=True)
     timed_out: StrictBool  # a statement timeout hit one campaign, and was undone for it alone

@@ -266,9 +266,9 @@ set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
-    v_has_rivals boolean := false;
+    v_has_conflicts boolean := false;
 begin
-    -- `on conflict` costs an eighth of an insert, and hardly ever is there a conflict: only a row that a rival commits after
+    -- `on conflict` costs an eighth of an insert, and hardly ever is there a conflict: only a row that somebody commits after
     -- the snapshot was taken. Then once more, with it.
     loop
         begin
@@ -290,19 +290,19 @@ begin
                     and r.contact_id = any (array(select j.contact_id from judged j where j.change = 'delete'))
                     and r.status = 'pending'
             ),
-            inserted_alone as (
+            inserted_plainly as (
                 insert into public.campaign_recipients (campaign_id, contact_id, organization_id, status)
                 select p_campaign_id, j.contact_id, p_organization_id, 'pending'
                 from judged j
-                where j.change = 'insert' and not v_has_rivals
+                where j.change = 'insert' and not v_has_conflicts
                 order by j.contact_id
                 returning campaign_recipients.contact_id
             ),
-            inserted_beside_rivals as (
+            inserted_beside_others as (
                 insert into public.campaign_recipients (campaign_id, contact_id, organization_id, status)
                 select p_campaign_id, j.contact_id, p_organization_id, 'pending'
                 from judged j
-                where j.change = 'insert' and v_has_rivals
+                where j.change = 'insert' and v_has_conflicts
                 order by j.contact_id
                 on conflict (campaign_id, contact_id) do nothing
                 returning campaign_recipients.contact_id
@@ -321,15 +321,15 @@ begin
             added as (
                 select count(*) as n, coalesce(bit_xor(uuid_hash_extended(i.contact_id, 0)), 0) as digest
                 from (
-                    select a.contact_id from inserted_alone a
+                    select a.contact_id from inserted_plainly a
                     union all
-                    select b.contact_id from inserted_beside_rivals b
+                    select b.contact_id from inserted_beside_others b
                 ) i
             ),
             reasons as (
                 select j.reason, count(*) as n from judged j where j.reason <> 'foreign' group by j.reason
                 union all
-                -- A suppression list of the project's own. (A row that a rival has just written counts here as well,
+                -- A suppression list of the project's own. (A row that somebody has just written counts here as well,
                 -- until the recheck before the flip finds one more than expected.)
                 select 'dropped_by_trigger', c.wanted - a.n from counted c cross join added a where c.wanted > a.n
             )
@@ -343,10 +343,10 @@ begin
             return;
         exception
             when unique_violation then
-                if v_has_rivals then
+                if v_has_conflicts then
                     raise;
                 end if;
-                v_has_rivals := true;
+                v_has_conflicts := true;
         end;
     end loop;
 end;
@@ -393,7 +393,7 @@ begin
     -- halves of a step, and a last slice of the rest, took 6 % longer.
     if v_contacts <= p_max_rows::bigint * v_slices_at_most then
         v_slices := least(v_slices_at_most, 2 * ceil(greatest(v_contacts, 1) / (2.0 * v_half_a_step)));
-        v_contacts_each := ceil(v_contacts / v_slices::numeric);
+        v_contacts_each := greatest(ceil(v_contacts / v_slices::numeric), 1);
     end if;
 
     -- The index tells where the bounds lie, since ids need not be uniform.
@@ -759,16 +759,17 @@ begin
     select sum(s.contacts) into v_contacts from campaign_runner.launch_slices s where s.launch_id = p_launch_id;
 
     -- One slice, where a step can reconcile that, so that the audience is exact as of the flip itself. Otherwise neighbours
-    -- become one, up to a quarter of all: with eighths, whose contacts lie further apart, and whose addresses are looked for
-    -- below by as many walks, 100,000 took a twentieth longer. And up to what a step can reconcile, which is the factor in
-    -- advance(), less one slice by which they may be longer.
+    -- become one, by where their middles lie, up to a quarter of all: with eighths, whose contacts lie further apart, and
+    -- whose addresses are looked for below by as many walks, 100,000 took a twentieth longer. And up to three quarters of
+    -- what a step can reconcile, since they may be longer by one slice.
     with grouped as (
         select
             s.lo, s.hi, s.inserted, s.recipients, s.digest,
             case
                 when v_contacts > p_max_rows
                 then div(
-                    sum(s.contacts) over (order by s.lo) - s.contacts, least(ceil(v_contacts / 4.0), 3.0 * p_max_rows)
+                    sum(s.contacts) over (order by s.lo) - s.contacts / 2.0,
+                    least(ceil(v_contacts / 4.0), ceil(p_max_rows * 0.75))
                 )
             end as piece
         from campaign_runner.launch_slices s
@@ -795,7 +796,8 @@ begin
 end;
 $$;
 comment on function campaign_runner.begin_reconcile(bigint, integer) is
-    'Takes a launch whose slices are all generated to reconciling, in fewer slices: in one, where a step can reconcile all.';
+    'Takes a launch whose slices are all generated to reconciling, in fewer slices: in one, where a step, which reconciles '
+    'up to so many rows, can reconcile all.';
 revoke execute on function campaign_runner.begin_reconcile(bigint, integer) from public, anon, authenticated;
 grant execute on function campaign_runner.begin_reconcile(bigint, integer) to service_role;
 
@@ -828,10 +830,9 @@ declare
     v_obstacle record;
     v_slice campaign_runner.launch_slices;
     v_max_rows integer := p_max_rows;
-    v_half_a_step constant integer := greatest(p_max_rows / 2, 1);
-    v_is_rest boolean;
+    v_is_again boolean;
     v_next uuid;
-    v_is_whole_slice boolean;
+    v_is_written boolean;
     v_covered record;
     v_is_whole boolean := false;
     v_recipient_count bigint;
@@ -879,10 +880,6 @@ begin
             end if;
             select * into strict v_launch from campaign_runner.launches l where l.id = v_launch.id;
         end if;
-        if v_launch.state = 'reconciling' then
-            v_max_rows := p_max_rows * v_reconcile_factor;
-        end if;
-
         select * into v_slice
         from campaign_runner.launch_slices s
         where s.launch_id = v_launch.id and s."cursor" is not null
@@ -891,12 +888,11 @@ begin
         for update skip locked;
 
         if found then
-            -- What is not laid out yet is cut first, and by a step that does nothing else, so that others begin at once; into
-            -- halves of a step, so that the last ones do not run alone for long. Only what fits in one step from the first id
-            -- on is left whole.
-            v_is_rest := v_launch.state = 'generating' and v_slice."cursor" = v_slice.lo and v_slice.hi = v_last;
-            if v_is_rest and v_slice.lo > '00000000-0000-0000-0000-000000000000' then
-                v_max_rows := v_half_a_step;
+            -- After an edit in mid-generation there are slices in a reconcile that nobody has written yet.
+            v_is_again := v_launch.state = 'reconciling'
+                and (v_slice.inserted > 0 or v_slice.recipients_before is not null);
+            if v_is_again then
+                v_max_rows := p_max_rows * v_reconcile_factor;
             end if;
             select c.id into v_next
             from public.contacts c
@@ -910,19 +906,22 @@ begin
             if v_next is not null and not p_may_split then
                 raise exception 'the campaign does not fit in what is left of the step' using errcode = 'CR003';
             end if;
-            if v_next is not null and v_is_rest then
+            -- What is not laid out yet is cut first, and by a step that does nothing else, so that others begin at once. Only
+            -- what fits in one step is left whole.
+            if v_next is not null and not v_is_again and v_slice."cursor" = v_slice.lo and v_slice.hi = v_last then
                 perform campaign_runner.split_slice(v_launch.id, v_slice.lo, v_launch.organization_id, p_max_rows);
                 outcome := 'laid_out';
                 return;
             end if;
 
-            v_is_whole_slice := v_slice."cursor" = v_slice.lo and v_next is null;
+            -- Rows that were once found to be others than those that were written are not believed again.
+            v_is_written := v_launch.rechecks = 0 and v_slice."cursor" = v_slice.lo and v_next is null;
             select * into v_covered
             from campaign_runner.cover(
                 p_campaign_id, v_launch.organization_id, v_launch.fingerprint,
                 v_slice."cursor", coalesce(v_next, v_slice.hi),
-                case when v_is_whole_slice then v_slice.recipients_before end,
-                case when v_is_whole_slice then v_slice.digest_before end
+                case when v_is_written then v_slice.recipients_before end,
+                case when v_is_written then v_slice.digest_before end
             );
             if not v_covered.is_current then
                 if not campaign_runner.start_over(v_launch.id) then
@@ -934,7 +933,7 @@ begin
             outcome := 'progressed';
 
             contacts := v_covered.contacts;
-            reconciled := case when v_launch.state = 'reconciling' then contacts else 0 end;
+            reconciled := case when v_is_again then contacts else 0 end;
             update campaign_runner.launch_slices s
             set
                 "cursor" = v_next,
@@ -973,8 +972,14 @@ begin
     if not found then
         raise exception 'another step ends the launch' using errcode = 'CR001';
     end if;
+    -- Once more, under the lock: another step may have been here, and have sent a slice back.
+    if exists (
+        select from campaign_runner.launch_slices s where s.launch_id = v_launch.id and s."cursor" is not null
+    ) then
+        raise exception 'another step has laid out slices' using errcode = 'CR001';
+    end if;
     if v_launch.generates and v_launch.state = 'generating' and not v_is_whole then
-        perform campaign_runner.begin_reconcile(v_launch.id, p_max_rows);
+        perform campaign_runner.begin_reconcile(v_launch.id, p_max_rows * v_reconcile_factor);
         outcome := 'laid_out';
         return;
     end if;

@@ -18,10 +18,10 @@ Automate = Callable[..., Automation]
 
 CONTACTS = 24
 # Steps of one contact each, and some that lay out slices: after 4 the launch is in the middle of generating, after 30
-# in the middle of reconciling, and of a slice.
+# in that of reconciling.
 GENERATING, RECONCILING = 4, 30
-# Steps of two: after 20, half of the slices are reconciled, each as a whole.
-RECONCILING_BY_TWO = 20
+# Steps of two, which reconcile twice as large slices; smaller ones then need two for each.
+GENERATED_BY_TWO = 18
 
 
 @pytest.fixture
@@ -35,15 +35,20 @@ def campaign(organization: UUID, contacts: list[UUID], factory: Factory) -> UUID
 
 
 @pytest.fixture(
-    params=[("generating", 1, GENERATING), ("reconciling", 1, RECONCILING), ("reconciling", 2, RECONCILING_BY_TWO)],
-    ids=["generating", "reconciling", "reconciling-whole-slices"],
+    params=[
+        ("generating", (GENERATING, 0, 0)),
+        ("reconciling", (RECONCILING, 0, 0)),
+        ("reconciling", (0, GENERATED_BY_TWO, 3)),
+    ],
+    ids=["generating", "reconciling", "reconciling-half-a-slice"],
 )
 def run(request: pytest.FixtureRequest, campaign: UUID, automation: Automate, database: Connection) -> Automation:
     """A run that was stopped in the middle of generating, and one in the middle of reconciling."""
-    state, max_rows, steps = request.param
-    run = automation(max_rows=max_rows)
-    for _ in range(steps):
-        run.step()
+    state, steps = request.param
+    run = automation()
+    for run.max_rows, number in zip((1, 2, 1), steps, strict=True):
+        for _ in range(number):
+            run.step()
     assert records.launch(database, campaign)["state"] == state
     assert records.status(database, campaign) == "scheduled"
     slices = records.rows(database, "select count(*), count(cursor) as open from campaign_runner.launch_slices")
@@ -110,6 +115,25 @@ def test_an_edit_that_was_taken_back_before_the_next_step_sends_the_launch_back_
         row["cursor"] == row["lo"] for row in records.rows(database, "select * from campaign_runner.launch_slices")
     } == {True}
     run.finish()
+    assert_launched_exactly(database, campaign)
+
+
+def test_after_an_edit_in_mid_generation_a_step_still_writes_no_more_than_it_was_asked_for(
+    organization: UUID, campaign: UUID, automation: Automate, factory: Factory, database: Connection
+) -> None:
+    """Most of the audience is still to be written in the reconcile that follows."""
+    factory.contacts(organization, 40)
+    run = automation(max_rows=2)
+    run.first_slice()
+    database.execute("update campaign_target_rules set exclude_countries = '{zz}'")
+
+    written: list[int] = []
+    while records.status(database, campaign) == "scheduled":
+        before = len(records.recipients(database, campaign))
+        run.step()
+        written.append(len(records.recipients(database, campaign)) - before)
+
+    assert max(written) == 2
     assert_launched_exactly(database, campaign)
 
 
@@ -466,6 +490,24 @@ def test_a_recipient_that_somebody_deletes_before_the_reconcile_looks_comes_back
 
     assert_launched_exactly(database, campaign)
     assert contacts[0] in records.recipients(database, campaign)
+
+
+def test_a_launch_that_was_disturbed_too_often_is_mended_after_an_edit(
+    campaign: UUID, contacts: list[UUID], automation: Automate, database: Connection
+) -> None:
+    run = automation(max_rows=2)
+    for _ in range(GENERATED_BY_TWO + 1):
+        run.step()
+    database.execute("update campaign_runner.launches set rechecks = 9")
+    database.execute("delete from campaign_recipients where contact_id = %s", (contacts[0],))
+    [error] = run.launch()["errors"]
+    assert error["error"].startswith("The recipients were not what was written, 10 times over")
+
+    database.execute("update campaign_target_rules set exclude_countries = '{zz}'")
+    automation(max_rows=2).finish()
+
+    assert_launched_exactly(database, campaign)
+    assert set(records.recipients(database, campaign)) == set(contacts)
 
 
 def test_one_contact_in_and_one_out_while_the_audience_is_generated_change_places(

@@ -92,9 +92,17 @@ MUTANTS = (
     ),
     Mutant(
         "P6",
+        "a launch that was disturbed too often is never mended",
+        LAUNCH,
+        "v_is_written := v_launch.rechecks = 0 and",
+        "v_is_written :=",
+        ["tests/database/test_interference.py"],
+    ),
+    Mutant(
+        "P6",
         "a recipient that somebody commits beside us is an error",
         LAUNCH,
-        "if v_has_rivals then",
+        "if v_has_conflicts then",
         "if true then",
         ["tests/concurrency/test_permutations.py"],
     ),
