@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Iterator, Sequence
@@ -114,7 +115,7 @@ class Bed:
 
     @contextmanager
     def function(self, *, url: str | None = None, **settings: str) -> Iterator[Function]:
-        """A function with the default settings and these."""
+        """A function with the default settings and these, and as many steps side by side as the database has cores."""
         project = self.stack.project
         environment = {
             "SUPABASE_URL": url or project.url,
@@ -122,6 +123,7 @@ class Bed:
             "SYSTEM_USER_ID": str(self.system_user),
             "RUNNER_TOKENS": self.token,
             "RUN_TIME_BUDGET_SECONDS": str(BUDGET_SECONDS),
+            "RUN_CONCURRENCY": str(os.cpu_count()),
             **settings,
         }
         with Function(environment) as function:
