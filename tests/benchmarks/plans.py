@@ -37,7 +37,7 @@ def plans() -> Iterator[tuple[str, str]]:
             "p_to": f"'{hi}'::uuid",
             "p_recipients": "null::bigint",
             "p_digest": "null::bigint",
-            "v_has_rivals": "false",
+            "v_has_conflicts": "false",
         }
         by_the_defaults = {
             "v_organization_id": f"'{organization}'::uuid",
