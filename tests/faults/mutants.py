@@ -83,14 +83,6 @@ MUTANTS = (
         ["tests/database/test_interference.py"],
     ),
     Mutant(
-        "P1",
-        "a slice whose rows were found to be others is believed once more",
-        LAUNCH,
-        "recipients_before = null,\n            digest_before = null,",
-        "recipients_before = s.recipients,\n            digest_before = s.digest,",
-        ["tests/database/test_interference.py"],
-    ),
-    Mutant(
         "P6",
         "a launch that was disturbed too often is never mended",
         LAUNCH,
