@@ -156,6 +156,14 @@ MUTANTS = (
     ),
     Mutant(
         "P5",
+        "only an audience of one step is reconciled in the transaction of the flip",
+        LAUNCH,
+        "begin_reconcile(v_launch.id, p_max_rows * v_reconcile_factor)",
+        "begin_reconcile(v_launch.id, p_max_rows)",
+        ["tests/database/test_launch.py"],
+    ),
+    Mutant(
+        "P5",
         "an audience of several steps is not reconciled",
         LAUNCH,
         "if v_launch.generates and v_launch.state = 'generating' and not v_is_whole then",
