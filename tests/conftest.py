@@ -16,7 +16,7 @@ from psycopg import sql
 from local.binaries import available_versions
 from local.migration import apply_migrations
 from local.postgres import Postgres
-from tests.server import GivenServer, Server
+from tests.support.server import GivenServer, Server
 
 Connection = psycopg.Connection[Any]
 Connect = Callable[..., Connection]

@@ -17,7 +17,7 @@ from psycopg import sql
 from local.function import Function
 from local.postgres import SUPERUSER
 from local.stack import Stack
-from tests.factory import Factory
+from tests.support.factory import Factory
 
 # A machine of 8 GB, as a hosted project with two cores has. No vacuum and no checkpoint comes at a moment of its own.
 SETTINGS = {

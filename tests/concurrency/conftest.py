@@ -9,7 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from tests.concurrency.runs import Run
+from tests.support.runs import Run
 
 SYSTEM_USER = "00000000-0000-4000-8000-000000000001"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from tests.concurrency.runs import Run
+from tests.support.runs import Run
 
 
 def test_twenty_runs_over_one_long_audience_launch_it_once_and_whole(

@@ -24,8 +24,8 @@ from hypothesis.stateful import (
 )
 from psycopg.rows import dict_row
 
-from tests import oracle
-from tests.concurrency.runs import Run
+from tests.support import oracle
+from tests.support.runs import Run
 
 Connection = psycopg.Connection[Any]
 Row = dict[str, Any]

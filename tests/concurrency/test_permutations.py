@@ -11,8 +11,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from tests.concurrency.runs import Run
-from tests.gate import gate, wait_until_held_up
+from tests.support.gate import gate, wait_until_held_up
+from tests.support.runs import Run
 
 Connection = psycopg.Connection[Any]
 

@@ -6,9 +6,9 @@ from uuid import UUID
 
 import pytest
 
-from tests.automation import Automation
 from tests.conftest import Connect, Connection
-from tests.factory import Factory
+from tests.support.automation import Automation
+from tests.support.factory import Factory
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests import oracle, records
-from tests.automation import Automation
 from tests.conftest import Connection
-from tests.factory import Factory
+from tests.support import oracle, records
+from tests.support.automation import Automation
+from tests.support.factory import Factory
 
 Row = dict[str, Any]
 

@@ -11,10 +11,10 @@ from uuid import UUID
 import pytest
 
 from local.migration import MIGRATIONS
-from tests import oracle, records
-from tests.automation import Automation
 from tests.conftest import Connect, Connection
-from tests.factory import Factory
+from tests.support import oracle, records
+from tests.support.automation import Automation
+from tests.support.factory import Factory
 
 TEXT = (Path(__file__).parents[2] / "docs" / "audience.md").read_text()
 [CONTRACT, RULE, CHECK] = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)

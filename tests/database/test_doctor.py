@@ -13,10 +13,10 @@ import pytest
 from local.migration import MIGRATIONS
 from runner.answers import DoctorAnswer
 from runner.doctor import MIGRATION
-from tests import records
-from tests.automation import Automation
 from tests.conftest import Connection
-from tests.factory import Factory
+from tests.support import records
+from tests.support.automation import Automation
+from tests.support.factory import Factory
 
 Automate = Callable[..., Automation]
 

@@ -16,9 +16,9 @@ import pytest
 
 from local.migration import MIGRATIONS
 from runner.cli import cli
-from tests.automation import Automation
 from tests.conftest import Connection
-from tests.factory import Factory
+from tests.support.automation import Automation
+from tests.support.factory import Factory
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

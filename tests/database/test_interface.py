@@ -12,11 +12,11 @@ from runner.answers import CampaignPreview, History
 from runner.database import Database
 from runner.models import RunResult, StepAnswer
 from runner.settings import Settings
-from tests import records
-from tests.automation import Automation
 from tests.conftest import Connection
-from tests.factory import Factory
-from tests.unit.fakes import KEY, URL, USER, FakeApi, health, report, step
+from tests.support import records
+from tests.support.automation import Automation
+from tests.support.factory import Factory
+from tests.support.fakes import KEY, URL, USER, FakeApi, health, report, step
 
 
 @pytest.fixture

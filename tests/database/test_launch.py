@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests import oracle, records
-from tests.automation import Automation
 from tests.conftest import Connection
-from tests.factory import Factory
+from tests.support import oracle, records
+from tests.support.automation import Automation
+from tests.support.factory import Factory
 
 Automate = Callable[..., Automation]
 

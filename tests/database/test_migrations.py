@@ -12,10 +12,10 @@ import psycopg
 import pytest
 
 from local.migration import MIGRATIONS, apply_migrations
-from tests import oracle, records
-from tests.automation import Automation
 from tests.conftest import Connection
-from tests.factory import Factory
+from tests.support import oracle, records
+from tests.support.automation import Automation
+from tests.support.factory import Factory
 
 EXISTING_PROJECT = Path(__file__).with_name("existing_project.sql").read_bytes()
 UNINSTALL = MIGRATIONS.with_name("uninstall.sql").read_bytes()

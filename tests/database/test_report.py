@@ -10,10 +10,10 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from tests import records
-from tests.automation import Automation
 from tests.conftest import Connection
-from tests.factory import Factory
+from tests.support import records
+from tests.support.automation import Automation
+from tests.support.factory import Factory
 
 Automate = Callable[..., Automation]
 

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 
 from local.migration import apply_migrations
-from tests import oracle, records
-from tests.automation import Automation
 from tests.conftest import Connect, Connection
-from tests.factory import Factory
+from tests.support import oracle, records
+from tests.support.automation import Automation
+from tests.support.factory import Factory
 
 Automate = Callable[..., Automation]
 

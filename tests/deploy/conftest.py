@@ -11,8 +11,8 @@ from pydantic import SecretStr
 
 from runner.auth import authorize
 from runner.errors import Unauthorized
-from tests import stand_in
 from tests.deploy.cloud import Cloud
+from tests.support import stand_in
 
 REPORT = {
     "processed_count": 1,

@@ -14,7 +14,7 @@ from runner.settings import HttpSettings
 from tests.deploy.cloud import DEPLOY, KEY, TOKEN, Cloud
 from tests.deploy.conftest import Deployed
 from tests.deploy.parser import parse_by_gcloud
-from tests.programs import need
+from tests.support.programs import need
 
 ORDER = [
     "services enable",

@@ -9,8 +9,8 @@ import pytest
 from local.function import Function
 from local.stack import Stack
 from tests.conftest import GIVEN
-from tests.faults.proxy import FaultProxy
-from tests.faults.rig import Rig
+from tests.support.proxy import FaultProxy
+from tests.support.rig import Rig
 
 
 @pytest.fixture(scope="package")

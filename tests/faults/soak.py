@@ -14,10 +14,10 @@ import click
 
 from local.function import Function
 from local.stack import Stack
-from tests.faults.crash import Moment, Victim, crash
-from tests.faults.proxy import Fault, FaultProxy
-from tests.faults.rig import Rig
-from tests.invariants import Violations
+from tests.support.crash import Moment, Victim, crash
+from tests.support.invariants import Violations
+from tests.support.proxy import Fault, FaultProxy
+from tests.support.rig import Rig
 
 CALLS_OF_A_RUN = 9
 OVERLAPPING_RUNS = 4

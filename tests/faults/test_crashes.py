@@ -7,8 +7,8 @@ from random import Random
 import pytest
 
 from local.function import Function
-from tests.faults.crash import Moment, Victim, crash
-from tests.faults.rig import Rig
+from tests.support.crash import Moment, Victim, crash
+from tests.support.rig import Rig
 
 # Thirty-two deaths; `make soak` makes more.
 DEATHS = {Moment.RANDOM: 3, Moment.BOUNDARY: 3, Moment.INSIDE: 2}

@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from local.function import Function
-from tests import records
-from tests.factory import Factory
-from tests.faults.rig import Rig
+from tests.support import records
+from tests.support.factory import Factory
+from tests.support.rig import Rig
 
 SEED = 20_261_124
 REQUESTS = 10_000

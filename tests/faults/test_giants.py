@@ -12,10 +12,10 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from tests import records
-from tests.automation import Automation
-from tests.factory import Factory
-from tests.faults.rig import Rig
+from tests.support import records
+from tests.support.automation import Automation
+from tests.support.factory import Factory
+from tests.support.rig import Rig
 
 CONTACTS = 1_000_000
 STEP_ROWS = 20_000

@@ -7,8 +7,8 @@ from random import Random
 import pytest
 
 from local.function import Function
-from tests.faults.proxy import Fault
-from tests.faults.rig import Rig
+from tests.support.proxy import Fault
+from tests.support.rig import Rig
 
 CALLS = (1, 2, 5)  # of the steps; the scene takes at least five
 SHARE_OF_FAULTS = 0.4

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from local.function import Function
-from tests import records
-from tests.automation import Automation
-from tests.factory import Factory
-from tests.faults.rig import Rig
+from tests.support import records
+from tests.support.automation import Automation
+from tests.support.factory import Factory
+from tests.support.rig import Rig
 
 TRIGGER = """
 create function public.refuse() returns trigger language plpgsql as $$

@@ -11,7 +11,7 @@ import pytest
 
 from local.function import Function
 from local.stack import Project, open_project
-from tests.http.service import Service
+from tests.support.service import Service
 
 
 @pytest.fixture(scope="session")

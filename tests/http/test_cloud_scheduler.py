@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 from local.function import Function
-from tests import stand_in
-from tests.gate import gate, wait_until_held_up
-from tests.http.service import Service
-from tests.issuer import AUDIENCE, SERVICE_ACCOUNT, Issuer
+from tests.support import stand_in
+from tests.support.gate import gate, wait_until_held_up
+from tests.support.issuer import AUDIENCE, SERVICE_ACCOUNT, Issuer
+from tests.support.service import Service
 
 SOURCE = Path(__file__).with_name("function_with_issuer.py")
 ROOT = Path(__file__).parents[2]

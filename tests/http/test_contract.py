@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.http.service import Service
+from tests.support.service import Service
 
 UNKNOWN = "11111111-1111-4111-8111-111111111111"
 JSON = {"Content-Type": "application/json"}

@@ -17,8 +17,8 @@ from schemathesis.specs.openapi.checks import response_schema_conformance, statu
 from local.loopback import free_port
 from runner.cli import cli
 from runner.endpoint import BODY_BYTES
-from tests.documentation import ROOT, Page, shell
-from tests.http.service import Service
+from tests.support.documentation import ROOT, Page, shell
+from tests.support.service import Service
 
 PAGE = Page("docs/contract.md")
 ORGANIZATION = "9a1b6c1e-52c7-4f0e-8f53-6d2f1f1c7a10"

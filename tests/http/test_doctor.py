@@ -18,8 +18,8 @@ from local.loopback import free_port
 from local.migration import MIGRATIONS
 from runner import database, doctor
 from runner.doctor import Examination, Finding
-from tests.http.service import Service
-from tests.timeshift import before_a_minute
+from tests.support.service import Service
+from tests.support.timeshift import before_a_minute
 
 ROOT = Path(__file__).parents[2]
 ADDRESSES = "campaign_runner_addresses_idx"

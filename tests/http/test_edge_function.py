@@ -16,8 +16,8 @@ import pytest
 from local.binaries import NODE_MODULES
 from local.loopback import http_status
 from local.service import Service as Server
-from tests.http.service import Service
-from tests.programs import miss
+from tests.support.programs import miss
+from tests.support.service import Service
 
 FOLDER = Path(__file__).parents[2] / "supabase" / "functions"
 SOURCE = FOLDER / "run-campaigns" / "index.ts"

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from runner.health import Health
-from tests.http.service import Service
+from tests.support.service import Service
 
 
 def everything(service: Service) -> tuple[list[object], list[object]]:

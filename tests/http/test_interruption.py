@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from local.function import Function
-from tests.gate import gate, wait_until_held_up
-from tests.http.service import Service
-from tests.stack.eventually import eventually
+from tests.support.eventually import eventually
+from tests.support.gate import gate, wait_until_held_up
+from tests.support.service import Service
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from dataclasses import replace
 from threading import Barrier
 
 from local.function import Function
-from tests.http.service import Service
+from tests.support.service import Service
 
 
 def test_the_rest_server_cuts_every_result_at_1000_rows(service: Service) -> None:

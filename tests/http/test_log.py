@@ -19,9 +19,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, Ty
 
 from local.function import Function
 from local.loopback import free_port
-from tests.documentation import ROOT, Page
-from tests.gate import gate, wait_until_held_up
-from tests.http.service import Service
+from tests.support.documentation import ROOT, Page
+from tests.support.gate import gate, wait_until_held_up
+from tests.support.service import Service
 
 MISTAKE = Path(__file__).with_name("function_with_mistake.py")
 PAGE = Page("docs/operations.md")

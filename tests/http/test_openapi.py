@@ -24,7 +24,7 @@ from local.loopback import free_port
 from runner import __version__
 from runner.endpoint import PATHS
 from runner.errors import RunnerError
-from tests.http.service import Service
+from tests.support.service import Service
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.yaml"
 

@@ -18,11 +18,11 @@ import pytest
 from local.function import Function
 from tests.deploy.cloud import DEPLOY, Cloud
 from tests.deploy.parser import parse_by_gcloud
-from tests.documentation import ROOT, Page, shell
-from tests.http.service import Service
-from tests.programs import miss, need
-from tests.stack.eventually import eventually
-from tests.timeshift import before_a_minute
+from tests.support.documentation import ROOT, Page, shell
+from tests.support.eventually import eventually
+from tests.support.programs import miss, need
+from tests.support.service import Service
+from tests.support.timeshift import before_a_minute
 
 PAGE = Page("docs/operations.md")
 README = Page("README.md")

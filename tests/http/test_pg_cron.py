@@ -12,10 +12,10 @@ import psycopg
 import pytest
 
 from local.postgres import SUPERUSER, Postgres
-from tests.http.service import Service
-from tests.programs import miss
-from tests.stack.eventually import eventually
-from tests.timeshift import before_a_minute
+from tests.support.eventually import eventually
+from tests.support.programs import miss
+from tests.support.service import Service
+from tests.support.timeshift import before_a_minute
 
 FOLDER = Path(__file__).parents[2] / "supabase" / "pg_cron"
 SUBSTITUTES = Path(__file__).with_name("pg_net.sql")

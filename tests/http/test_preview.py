@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import pytest
 
-from tests.http.service import Service
+from tests.support.service import Service
 
 ROOT = Path(__file__).parents[2]
 

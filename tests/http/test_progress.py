@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.gate import gate, wait_until_held_up
-from tests.http.service import Service
-from tests.stack.eventually import eventually
+from tests.support.eventually import eventually
+from tests.support.gate import gate, wait_until_held_up
+from tests.support.service import Service
 
 ROOT = Path(__file__).parents[2]
 LINE = r"Large  generating \d+ %  ([\d,]+) of 1,000 contacts  [\d,]+ rows"

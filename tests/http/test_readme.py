@@ -11,8 +11,8 @@ from pathlib import Path
 import psycopg
 
 from runner.settings import HttpSettings
-from tests.documentation import ROOT, Page, shell
-from tests.http.service import Service
+from tests.support.documentation import ROOT, Page, shell
+from tests.support.service import Service
 
 PAGE = Page("README.md")
 

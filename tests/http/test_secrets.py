@@ -8,7 +8,7 @@ import pytest
 
 from local.function import Function
 from local.stack import Project
-from tests.http.service import Service
+from tests.support.service import Service
 
 CANARY = "CANARY8e2d"
 TOKEN = f"{CANARY}-token-0123456789-0123456789-0123456789"

@@ -13,9 +13,9 @@ from uuid import UUID
 
 import pytest
 
-from tests.http.service import Service
-from tests.mailbox import Mailbox
-from tests.stack.eventually import eventually
+from tests.support.eventually import eventually
+from tests.support.mailbox import Mailbox
+from tests.support.service import Service
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "sender.md").read_text()

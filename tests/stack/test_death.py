@@ -17,7 +17,7 @@ from local import loopback
 from local.postgres import Postgres
 from local.rest import RestServer
 from local.service import Service
-from tests.stack.eventually import eventually
+from tests.support.eventually import eventually
 
 CLONE = Path(__file__).parent.parent.parent
 OWNER = """

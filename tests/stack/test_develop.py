@@ -17,7 +17,7 @@ from dotenv import dotenv_values
 
 from local.serve import SYSTEM_USER_ID, add_system_user
 from local.stack import VARIABLES, Stack
-from tests.stack.eventually import eventually
+from tests.support.eventually import eventually
 
 ORIGINAL = Path(__file__).parent.parent.parent
 Develop = Callable[..., dict[str, str]]

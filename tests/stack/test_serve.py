@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from dotenv import dotenv_values
 
-from tests.stack.eventually import eventually
+from tests.support.eventually import eventually
 
 ORIGINAL = Path(__file__).parent.parent.parent
 Serve = Callable[[Path], subprocess.Popen[str]]

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from runner import __version__
 from runner.cli import cli
 from runner.stop import Stop
-from tests.unit.fakes import (
+from tests.support.fakes import (
     CAMPAIGN,
     ORGANIZATION,
     ROW_DATA,

@@ -23,7 +23,7 @@ from runner.errors import (
     Unreachable,
 )
 from runner.settings import HttpSettings
-from tests.unit.fakes import (
+from tests.support.fakes import (
     KEY,
     ORGANIZATION,
     ROW_DATA,

@@ -13,7 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.unit.fakes import (
+from tests.support.fakes import (
     KEY,
     ORGANIZATION,
     ROW_DATA,

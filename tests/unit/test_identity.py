@@ -21,8 +21,8 @@ from runner import certificates
 from runner.auth import Identity, authorize
 from runner.certificates import Certificates
 from runner.errors import CertificatesUnreachable, Unauthorized
-from tests.issuer import AUDIENCE, SERVICE_ACCOUNT, Issuer, Key
-from tests.unit.fakes import TOKEN, FakeClock
+from tests.support.fakes import TOKEN, FakeClock
+from tests.support.issuer import AUDIENCE, SERVICE_ACCOUNT, Issuer, Key
 
 IDENTITY = Identity(AUDIENCE, SERVICE_ACCOUNT)
 

@@ -11,10 +11,10 @@ from threading import Event
 
 from local.function import Function
 from local.service import Service
-from tests.faults.proxy import Fault
-from tests.faults.rig import Rig, Scene
-from tests.gate import gate, wait_until_held_up
-from tests.invariants import Violations
+from tests.support.gate import gate, wait_until_held_up
+from tests.support.invariants import Violations
+from tests.support.proxy import Fault
+from tests.support.rig import Rig, Scene
 
 LONGEST_RUN_SECONDS = 0.4  # of the scene, when nothing is killed; random moments lie within it
 BOUNDARIES = 5  # calls that every run of the scene makes at least

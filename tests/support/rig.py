@@ -15,9 +15,9 @@ import psycopg
 
 from local.function import Function
 from local.stack import Stack
-from tests.factory import Factory
-from tests.faults.proxy import FaultProxy, no_fault
-from tests.invariants import Violations, violations
+from tests.support.factory import Factory
+from tests.support.invariants import Violations, violations
+from tests.support.proxy import FaultProxy, no_fault
 
 RUNS_UNTIL_SETTLED = 10
 CONTACTS = 2_500  # of the long campaign; small steps make at least six of it

@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from tests.programs import miss
+from tests.support.programs import miss
 
 
 def before_a_minute(seconds: float) -> dict[str, str]:

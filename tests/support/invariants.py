@@ -11,7 +11,7 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import dict_row
 
-from tests import oracle
+from tests.support import oracle
 
 Connection = psycopg.Connection[Any]
 Answer = Mapping[str, Any]  # the body of a run's answer
