@@ -6,12 +6,12 @@ READY := .venv/ready
 # The pictures' cache of fonts would go into the home directory.
 export MPLCONFIGDIR := $(CURDIR)/.venv/matplotlib
 
-.PHONY: help run serve develop test bench soak mutants check format clean FORCE
+.PHONY: help run serve develop test test-slow bench soak mutants check format clean FORCE
 .DELETE_ON_ERROR:
 
 help: ## This list
 	@echo "make TARGET"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
 	@echo "Another Python than $(PYTHON): make PYTHON=python3.12 TARGET"
 
 run: $(READY) ## Start everything, launch the campaigns of a demo, show what changed, stop everything
@@ -23,8 +23,14 @@ serve: $(READY) ## Start everything and keep it running until Ctrl-C; .local/env
 develop: $(READY) ## The same, taking up each change of the source; on the project that SUPABASE_URL … name, if any
 	@$(VENV) -m local serve --reload
 
-test: $(READY) ## All tests (ARGS="tests/unit -x" for some)
-	@$(VENV) -m pytest $(ARGS)
+# A file is tested by one process: its tests share servers. More than four processes would want more memory than they save.
+PYTEST := $(VENV) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+
+test: $(READY) ## The tests that a change should pass before a commit (four minutes; ARGS="tests/unit -x" for some)
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: $(READY) ## The other tests: crashes, audiences of a million, hostile requests, deployment (ARGS="tests/faults" for some)
+	@$(PYTEST) -m slow $(ARGS)
 
 bench: $(READY) ## How fast it is, against the raw statements (half an hour; ARGS="--help" for less)
 	@$(VENV) -m tests.benchmarks $(ARGS)

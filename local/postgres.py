@@ -33,10 +33,19 @@ class Postgres(Service):
 
     stop_signal = signal.SIGINT  # a fast shutdown: connections are ended, nothing is lost
 
-    def __init__(self, version: int = 18, *, fsync: bool = False, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        version: int = 18,
+        *,
+        fsync: bool = False,
+        settings: Mapping[str, str] | None = None,
+        data_in: Path | None = None,
+    ) -> None:
+        """`data_in`: the file system that holds the data, in place of the one of the server's directory."""
         super().__init__()
         self.name = f"postgres-{version}"
         self.version = version
+        self._data_in = data_in
         self.password = secrets.token_urlsafe(24)
         # Without fsync a crash of the server loses nothing, only one of the machine does.
         self.settings = {**SETTINGS, "fsync": "on" if fsync else "off", **(settings or {})}
@@ -64,7 +73,8 @@ class Postgres(Service):
 
     def clone_database(self, name: str, template: str) -> str:
         """Copy a database to which nobody is connected. Returns the URL of the copy."""
-        self._execute("create database {} template {} owner postgres", name, template)
+        # Copied as files: written through the log, a migrated database takes twice as long.
+        self._execute("create database {} template {} owner postgres strategy file_copy", name, template)
         self._limit(name)
         return self.url(name)
 
@@ -89,18 +99,19 @@ class Postgres(Service):
         self._programs = self.programs()
         password_file = self.directory / "password"
         password_file.write_text(self.password)
+        self._data = self.new_directory_in(self._data_in) if self._data_in else self.directory
         user = binaries.server_user()
         if user is not None:
-            for path in (self.directory, password_file):
+            for path in {self.directory, self._data, password_file}:
                 os.chown(path, user.pw_uid, user.pw_gid)
         options = ("--no-sync", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", f"--username={SUPERUSER}")
-        return [[str(self._programs / "initdb"), *options, f"--pwfile={password_file}", str(self.directory / "data")]]
+        return [[str(self._programs / "initdb"), *options, f"--pwfile={password_file}", str(self._data / "data")]]
 
     def command(self) -> Sequence[str]:
         settings = {**self.settings, "port": str(self.port)}
         return [
             str(self._programs / "postgres"),
-            *("-D", str(self.directory / "data")),
+            *("-D", str(self._data / "data")),
             *(argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")),
         ]
 

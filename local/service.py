@@ -40,6 +40,7 @@ class Service:
         self.port = 0
         self._preferred_port = preferred_port
         self._directory: Path | None = None
+        self._directories_elsewhere: list[Path] = []
         self._supervisor: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -93,12 +94,15 @@ class Service:
     def stop(self) -> None:
         """Stop it, and remove its state."""
         supervisor, directory = self._supervisor, self._directory
+        elsewhere, self._directories_elsewhere = self._directories_elsewhere, []
         self._supervisor = self._directory = None
         if supervisor is not None and supervisor.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 supervisor.stdin.close()
             supervisor.wait()
-        if directory is not None:  # the supervisor does this, unless it could not start or was killed
+        for each in elsewhere:  # the supervisor removes these, unless it could not start or was killed
+            shutil.rmtree(each, ignore_errors=True)
+        if directory is not None:
             shutil.rmtree(directory, ignore_errors=True)
             with contextlib.suppress(OSError):
                 directory.parent.rmdir()
@@ -123,6 +127,12 @@ class Service:
     def is_ready(self) -> bool:
         """Ask it. Another server that took its port must not be mistaken for it."""
         raise NotImplementedError
+
+    def new_directory_in(self, place: Path) -> Path:
+        """A directory for a part of its state, to be removed with the rest. To be called by `preparation`."""
+        directory = Path(tempfile.mkdtemp(prefix=f"campaign-runner-{self.name}-", dir=place))
+        self._directories_elsewhere.append(directory)
+        return directory
 
     def preparation(self) -> Sequence[Sequence[str]]:
         """What to run before it, to the end."""
@@ -150,6 +160,7 @@ class Service:
         )
         order = {
             "preparation": self.preparation(),
+            "directories_elsewhere": [str(each) for each in self._directories_elsewhere],
             "command": self.command(),
             "stop_signal": int(self.stop_signal),
             "restart": self.restart,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from local.migration import apply_migrations
@@ -29,8 +30,15 @@ class Project:
 class Stack:
     """Postgres, one migrated database, and the REST server on it. A context manager."""
 
-    def __init__(self, version: int = 18, *, fsync: bool = False, settings: Mapping[str, str] | None = None) -> None:
-        self.postgres = Postgres(version, fsync=fsync, settings=settings)
+    def __init__(
+        self,
+        version: int = 18,
+        *,
+        fsync: bool = False,
+        settings: Mapping[str, str] | None = None,
+        data_in: Path | None = None,
+    ) -> None:
+        self.postgres = Postgres(version, fsync=fsync, settings=settings, data_in=data_in)
         self._exit = ExitStack()
 
     def __enter__(self) -> Self:
@@ -57,11 +65,11 @@ def is_given() -> bool:
 
 
 @contextmanager
-def open_project() -> Iterator[Project]:
-    """The project that the environment names, migrated by whoever owns it. If it names none, an embedded one."""
+def open_project(*, data_in: Path | None = None) -> Iterator[Project]:
+    """The project that the environment names, migrated by its owner. If the environment names none, an embedded one."""
     given = {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
     if not given:
-        with Stack() as stack:
+        with Stack(data_in=data_in) as stack:
             yield stack.project
         return
     missing = [name for name in VARIABLES if name not in given]

@@ -48,7 +48,8 @@ class Supervisor:
                     self._note("exit_code", self._carry_out(log))
                     self.stopping.wait()  # the owner may want to read the log
         finally:
-            shutil.rmtree(self.directory, ignore_errors=True)
+            for directory in (*self.order.get("directories_elsewhere", ()), self.directory):
+                shutil.rmtree(directory, ignore_errors=True)
             with contextlib.suppress(OSError):
                 self.directory.parent.rmdir()  # whoever leaves last
 

@@ -16,24 +16,25 @@ from psycopg import sql
 from local.binaries import available_versions
 from local.migration import apply_migrations
 from local.postgres import Postgres
+from tests.support.memory import MEMORY
 from tests.support.server import GivenServer, Server
 
 Connection = psycopg.Connection[Any]
 Connect = Callable[..., Connection]
 
-VERSIONS = (16, 18)  # the whole suite runs on these, and what is marked every_version on all that are here
+VERSION = 18  # of all tests but those marked every_version
 GIVEN = os.environ.get("DATABASE_URL")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "every_version: runs on every version of Postgres that is available")
-    config.addinivalue_line("markers", "slow: takes more than 15 s")
+    config.addinivalue_line("markers", "every_version: runs on Postgres 15, 16, 17 and 18, not on 18 alone")
+    config.addinivalue_line("markers", "slow: belongs to `make test-slow`, not to `make test`")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server" not in metafunc.fixturenames:
         return
-    versions: tuple[int | None, ...] = VERSIONS
+    versions: tuple[int | None, ...] = (VERSION,)
     if GIVEN:
         versions = (None,)
     elif metafunc.definition.get_closest_marker("every_version"):
@@ -48,7 +49,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     if GIVEN:
         yield GivenServer(GIVEN)
         return
-    with Postgres(request.param) as postgres:
+    with Postgres(request.param, data_in=MEMORY) as postgres:
         yield postgres
 
 

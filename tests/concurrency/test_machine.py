@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -31,7 +32,7 @@ Connection = psycopg.Connection[Any]
 Row = dict[str, Any]
 Range = tuple[UUID, UUID | None]  # from, and up to but without; None: to the end
 
-EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "60"))
+EXAMPLES = (15, pytest.param(int(os.environ.get("MACHINE_EXAMPLES", "100")), marks=pytest.mark.slow))
 ORGANIZATIONS = (UUID(int=1), UUID(int=2))
 LAST = UUID(int=2**128 - 1)
 
@@ -391,15 +392,16 @@ def _lies_in(contact: UUID, ranges: Sequence[Range]) -> bool:
     return any(lo <= contact and (end is None or contact < end) for lo, end in ranges)
 
 
+@pytest.mark.parametrize("examples", EXAMPLES)
 def test_no_order_of_edits_steps_crashes_and_overlaps_breaks_a_promise(
-    database: Connection, new_run: Callable[..., Run]
+    examples: int, database: Connection, new_run: Callable[..., Run]
 ) -> None:
     run = new_run()
     workers = [run, new_run(run), new_run()]
     run_state_machine_as_test(
         lambda: Machine(database, workers),  # type: ignore[arg-type]  # any callable that makes one
         settings=settings(
-            max_examples=EXAMPLES,
+            max_examples=examples,
             stateful_step_count=50,
             deadline=None,
             report_multiple_bugs=False,

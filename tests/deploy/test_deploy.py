@@ -16,6 +16,8 @@ from tests.deploy.conftest import Deployed
 from tests.deploy.parser import parse_by_gcloud
 from tests.support.programs import need
 
+pytestmark = pytest.mark.slow
+
 ORDER = [
     "services enable",
     "iam service-accounts create",

@@ -9,6 +9,7 @@ import pytest
 from local.function import Function
 from local.stack import Stack
 from tests.conftest import GIVEN
+from tests.support.memory import MEMORY
 from tests.support.proxy import FaultProxy
 from tests.support.rig import Rig
 
@@ -17,7 +18,7 @@ from tests.support.rig import Rig
 def rig() -> Iterator[Rig]:
     if GIVEN:
         pytest.skip("kills servers, so it has its own")
-    with Stack() as stack, FaultProxy(stack.project.url) as proxy:
+    with Stack(data_in=MEMORY) as stack, FaultProxy(stack.project.url) as proxy:
         yield Rig(stack, proxy)
 
 

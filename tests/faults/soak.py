@@ -16,6 +16,7 @@ from local.function import Function
 from local.stack import Stack
 from tests.support.crash import Moment, Victim, crash
 from tests.support.invariants import Violations
+from tests.support.memory import MEMORY
 from tests.support.proxy import Fault, FaultProxy
 from tests.support.rig import Rig
 
@@ -88,7 +89,7 @@ def main(times: int, seed: int) -> None:
     kinds = list(trials())
     totals = {name: Violations() for name, _ in kinds}
     with ExitStack() as exits:
-        stack = exits.enter_context(Stack())
+        stack = exits.enter_context(Stack(data_in=MEMORY))
         rig = Rig(stack, exits.enter_context(FaultProxy(stack.project.url)))
         function = exits.enter_context(Function(rig.environment()))
         # One of each kind after the other, so that an interrupted soak has tried all of them.

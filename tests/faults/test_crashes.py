@@ -10,6 +10,8 @@ from local.function import Function
 from tests.support.crash import Moment, Victim, crash
 from tests.support.rig import Rig
 
+pytestmark = pytest.mark.slow
+
 # Thirty-two deaths; `make soak` makes more.
 DEATHS = {Moment.RANDOM: 3, Moment.BOUNDARY: 3, Moment.INSIDE: 2}
 

@@ -19,6 +19,8 @@ from tests.support import records
 from tests.support.factory import Factory
 from tests.support.rig import Rig
 
+pytestmark = pytest.mark.slow
+
 SEED = 20_261_124
 REQUESTS = 10_000
 THREADS = 8

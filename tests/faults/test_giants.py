@@ -17,6 +17,8 @@ from tests.support.automation import Automation
 from tests.support.factory import Factory
 from tests.support.rig import Rig
 
+pytestmark = pytest.mark.slow
+
 CONTACTS = 1_000_000
 STEP_ROWS = 20_000
 STEPS_AT_MOST = 2

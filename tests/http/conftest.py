@@ -11,12 +11,13 @@ import pytest
 
 from local.function import Function
 from local.stack import Project, open_project
+from tests.support.memory import MEMORY
 from tests.support.service import Service
 
 
 @pytest.fixture(scope="session")
 def project() -> Iterator[Project]:
-    with open_project() as project:
+    with open_project(data_in=MEMORY) as project:
         yield project
 
 

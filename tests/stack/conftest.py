@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from local.postgres import Postgres
+from tests.support.memory import MEMORY
 
 
 @pytest.fixture(scope="package")
 def postgres() -> Iterator[Postgres]:
-    with Postgres() as postgres:
+    with Postgres(data_in=MEMORY) as postgres:
         yield postgres

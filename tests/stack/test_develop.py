@@ -19,6 +19,8 @@ from local.serve import SYSTEM_USER_ID, add_system_user
 from local.stack import VARIABLES, Stack
 from tests.support.eventually import eventually
 
+pytestmark = pytest.mark.slow
+
 ORIGINAL = Path(__file__).parent.parent.parent
 Develop = Callable[..., dict[str, str]]
 

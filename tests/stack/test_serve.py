@@ -16,6 +16,8 @@ from dotenv import dotenv_values
 
 from tests.support.eventually import eventually
 
+pytestmark = pytest.mark.slow
+
 ORIGINAL = Path(__file__).parent.parent.parent
 Serve = Callable[[Path], subprocess.Popen[str]]
 
