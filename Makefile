@@ -41,10 +41,11 @@ soak: $(READY) ## Faults for a quarter of an hour, and a table of what became of
 mutants: $(READY) ## Break each promise on purpose, and see that a test turns red (ARGS="P3" for some)
 	@$(VENV) -m tests.faults.mutants $(ARGS)
 
-check: $(READY) ## Format, lint and types
+check: $(READY) ## Format, lint and types, of the SQL too
 	@$(VENV) -m ruff format --check .
 	@$(VENV) -m ruff check .
 	@$(VENV) -m mypy
+	@.venv/bin/squawk 'supabase/**/*.sql' 'local/*.sql'
 
 format: $(READY) ## Format the code, and repair what the linter can repair
 	@$(VENV) -m ruff check --fix-only .

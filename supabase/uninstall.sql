@@ -2,6 +2,9 @@
 -- grants on them stay: they hold your data, and may have been there before.
 --
 --   psql "$DATABASE_URL" --single-transaction --file supabase/uninstall.sql
+--
+-- The linter warns of drops. Dropping is the purpose of this file.
+-- squawk-ignore-file ban-drop-function, ban-drop-schema, ban-drop-view, require-concurrent-index-deletion
 
 drop view if exists public.campaign_runner_sendable;
 drop function if exists public.campaign_runner_health(uuid, uuid, text[]);

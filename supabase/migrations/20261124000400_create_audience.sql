@@ -21,7 +21,7 @@ begin
         or to_regclass('public.contact_tags') is null
         or to_regclass('public.contact_tag_assignments') is null
     then
-        return '{}';
+        return '{}'::uuid[];
     end if;
     return (
         select coalesce(array_agg(t.id order by t.id), '{}')

@@ -293,7 +293,7 @@ declare
     v_blanks constant text := E' \t\n\v\f\r';
 begin
     if cardinality(p_countries) = 0 then
-        return '{}';
+        return '{}'::text[];
     end if;
     return array(
         select named.country

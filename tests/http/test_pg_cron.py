@@ -12,14 +12,13 @@ import psycopg
 import pytest
 
 from local.postgres import SUPERUSER, Postgres
+from tests.support.debian import DebianPostgres
 from tests.support.eventually import eventually
-from tests.support.programs import miss
 from tests.support.service import Service
 from tests.support.timeshift import before_a_minute
 
 FOLDER = Path(__file__).parents[2] / "supabase" / "pg_cron"
 SUBSTITUTES = Path(__file__).with_name("pg_net.sql")
-SYSTEM = Path("/usr/lib/postgresql/15")
 SETTINGS = {
     "shared_preload_libraries": "pg_cron",
     "cron.database_name": "postgres",
@@ -29,14 +28,11 @@ SETTINGS = {
 Connection = psycopg.Connection[Any]
 
 
-class CronPostgres(Postgres):
-    """Debian's Postgres with its pg_cron, for which a minute begins soon."""
+class CronPostgres(DebianPostgres):
+    """Postgres with pg_cron, for which a minute begins soon."""
 
     def __init__(self) -> None:
-        super().__init__(15, settings=SETTINGS)
-
-    def programs(self) -> Path:
-        return SYSTEM / "bin"
+        super().__init__("pg_cron", of="postgresql-15-cron", settings=SETTINGS)
 
     def environment(self) -> Mapping[str, str]:
         return {**super().environment(), **before_a_minute(9)}
@@ -73,8 +69,6 @@ class Sender:
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
-    if not (SYSTEM / "lib" / "pg_cron.so").exists():
-        miss("there is no Postgres 15 with pg_cron (Debian: postgresql-15-cron)")
     before_a_minute(0)
     with CronPostgres() as postgres:
         with psycopg.connect(postgres.url(user=SUPERUSER), autocommit=True) as superuser:
