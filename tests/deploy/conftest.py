@@ -11,8 +11,8 @@ from pydantic import SecretStr
 
 from runner.auth import authorize
 from runner.errors import Unauthorized
-from tests.deploy.cloud import Cloud
-from tests.support import stand_in
+from tests.support import stand_in_server
+from tests.support.google_cloud import Cloud
 
 REPORT = {
     "processed_count": 1,
@@ -21,7 +21,7 @@ REPORT = {
 }
 
 
-class Handler(stand_in.Handler):
+class Handler(stand_in_server.Handler):
     server: Deployed
 
     def do_POST(self) -> None:
@@ -42,7 +42,7 @@ class Handler(stand_in.Handler):
         self.wfile.write(body)
 
 
-class Deployed(stand_in.StandIn):
+class Deployed(stand_in_server.StandInServer):
     """Answers as the function does, to the tokens that the stand-in has deployed. `before` is called first."""
 
     handler = Handler

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from runner.settings import HttpSettings
-from tests.deploy.cloud import DEPLOY, KEY, TOKEN, Cloud
 from tests.deploy.conftest import Deployed
-from tests.deploy.parser import parse_by_gcloud
+from tests.support.gcloud_parser import parse_by_gcloud
+from tests.support.google_cloud import DEPLOY, KEY, TOKEN, Cloud
 from tests.support.programs import need
 
 ORDER = [

@@ -9,7 +9,7 @@ import pytest
 from local.function import Function
 from local.stack import Stack
 from tests.conftest import GIVEN
-from tests.support.proxy import FaultProxy
+from tests.support.fault_proxy import FaultProxy
 from tests.support.rig import Rig
 
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.deploy import gcloud
+from tests.support import gcloud_stand_in
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy.sh"
@@ -29,7 +29,8 @@ class Cloud:
         for program in PROGRAMS:
             (self.programs / program).symlink_to(str(shutil.which(program)))
         program = (
-            f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import gcloud; sys.exit(gcloud.main())"
+            f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r});"
+            " import gcloud_stand_in; sys.exit(gcloud_stand_in.main())"
         )
         self.install("gcloud", f'exec {sys.executable} -I -S -c {shlex.quote(program)} "$@"')
         self.install("sleep", "exit 0")  # what it waits for has happened or never will
@@ -72,7 +73,7 @@ class Cloud:
     def state(self) -> dict[str, Any]:
         """What there is in the project."""
         file = self.directory / "state.json"
-        return dict(json.loads(file.read_text())) if file.exists() else gcloud.NOTHING
+        return dict(json.loads(file.read_text())) if file.exists() else gcloud_stand_in.NOTHING
 
     def calls(self) -> list[dict[str, Any]]:
         """What gcloud was called for, so far."""
