@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -69,18 +70,18 @@ def cloud(tmp_path: Path, function: Deployed) -> Cloud:
 
 
 @pytest.fixture(scope="session")
-def state_of_a_deployment(tmp_path_factory: pytest.TempPathFactory) -> str:
+def state_of_a_deployment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a first deployment leaves."""
     with Deployed() as server:
         cloud = Cloud(tmp_path_factory.mktemp("first") / "cloud", server.url)
         server.cloud = cloud
         result = cloud.deploy("--yes")
         assert result.returncode == 0, result.stderr
-        return json.dumps(cloud.state)
+        return cloud.state
 
 
 @pytest.fixture
-def deployed(cloud: Cloud, state_of_a_deployment: str) -> Cloud:
+def deployed(cloud: Cloud, state_of_a_deployment: dict[str, Any]) -> Cloud:
     """The project after a first deployment."""
-    (cloud.directory / "state.json").write_text(state_of_a_deployment)
+    cloud.state = state_of_a_deployment
     return cloud
