@@ -11,8 +11,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from tests.support.gate import gate, wait_until_held_up
 from tests.support.runs import Run
+from tests.support.step_gate import gate, wait_until_held_up
 
 Connection = psycopg.Connection[Any]
 

@@ -16,7 +16,7 @@ from tests.conftest import Connection
 from tests.support import records
 from tests.support.automation import Automation
 from tests.support.factory import Factory
-from tests.support.fakes import KEY, URL, USER, FakeApi, health, report, step
+from tests.support.fake_api import KEY, URL, USER, FakeApi, health, report, step
 
 
 @pytest.fixture

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from runner.auth import authorize
 from runner.errors import Unauthorized
-from tests.deploy.cloud import Cloud
-from tests.support import stand_in
+from tests.support import stand_in_server
+from tests.support.google_cloud import Cloud
 
 REPORT = {
     "processed_count": 1,
@@ -21,7 +22,7 @@ REPORT = {
 }
 
 
-class Handler(stand_in.Handler):
+class Handler(stand_in_server.Handler):
     server: Deployed
 
     def do_POST(self) -> None:
@@ -42,7 +43,7 @@ class Handler(stand_in.Handler):
         self.wfile.write(body)
 
 
-class Deployed(stand_in.StandIn):
+class Deployed(stand_in_server.StandInServer):
     """Answers as the function does, to the tokens that the stand-in has deployed. `before` is called first."""
 
     handler = Handler
@@ -69,18 +70,18 @@ def cloud(tmp_path: Path, function: Deployed) -> Cloud:
 
 
 @pytest.fixture(scope="session")
-def state_of_a_deployment(tmp_path_factory: pytest.TempPathFactory) -> str:
+def state_of_a_deployment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a first deployment leaves."""
     with Deployed() as server:
         cloud = Cloud(tmp_path_factory.mktemp("first") / "cloud", server.url)
         server.cloud = cloud
         result = cloud.deploy("--yes")
         assert result.returncode == 0, result.stderr
-        return json.dumps(cloud.state)
+        return cloud.state
 
 
 @pytest.fixture
-def deployed(cloud: Cloud, state_of_a_deployment: str) -> Cloud:
+def deployed(cloud: Cloud, state_of_a_deployment: dict[str, Any]) -> Cloud:
     """The project after a first deployment."""
-    (cloud.directory / "state.json").write_text(state_of_a_deployment)
+    cloud.state = state_of_a_deployment
     return cloud

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 import pytest
 
 from runner.settings import HttpSettings
-from tests.deploy.cloud import DEPLOY, KEY, TOKEN, Cloud
 from tests.deploy.conftest import Deployed
-from tests.deploy.parser import parse_by_gcloud
+from tests.support.gcloud_parser import parse_by_gcloud
+from tests.support.google_cloud import DEPLOY, KEY, TOKEN, Cloud
 from tests.support.programs import need
 
 pytestmark = pytest.mark.slow
@@ -60,7 +59,7 @@ def test_a_deployment_makes_everything_in_an_order_that_works(cloud: Cloud) -> N
     ] * 2
     assert {policy["channels"] for policy in state["policies"].values()} == {"channel/0"}
     assert state["channels"]["channel/0"]["address"] == "email_address=ops@example.org"
-    [deploy] = [call["options"] for call in cloud.calls() if call["command"] == "run deploy"]
+    [deploy] = [call.options for call in cloud.calls if call.command == "run deploy"]
     assert (deploy["function"], deploy["base-image"], deploy["source"]) == ("run_campaigns", "python314", ".")
     assert "no-invoker-iam-check" in deploy
 
@@ -84,7 +83,7 @@ def test_the_function_waits_for_the_run_and_the_scheduler_for_the_function(cloud
 
 def test_a_second_deployment_makes_nothing_twice(deployed: Cloud) -> None:
     before = deployed.state
-    deployed.forget_calls()
+    deployed.calls.clear()
     result = deployed.deploy("--yes")
     assert result.returncode == 0, result.stderr
     assert set(deployed.changes()) == REPEATED
@@ -103,7 +102,7 @@ def test_a_new_key_is_a_new_version_that_is_pinned(deployed: Cloud) -> None:
 
 def test_a_deployment_that_fails_anywhere_is_completed_by_the_next(cloud: Cloud, tmp_path: Path) -> None:
     """Each attempt gets one change further than the one before. Of every second one, the answer alone is lost."""
-    undisturbed = Cloud(tmp_path / "undisturbed", (cloud.directory / "url").read_text())
+    undisturbed = Cloud(tmp_path / "undisturbed", cloud.gcloud.url)
     attempts = 0
     while True:
         cloud.fail_after(attempts, takes_effect=attempts % 2 == 1)
@@ -158,7 +157,7 @@ class TestLaunchingNothingBySurprise:
     def test_start_shows_it_again_asks_and_starts(self, cloud: Cloud, function: Deployed) -> None:
         cloud.deploy(answers="n\n")
         function.requests.clear()
-        cloud.forget_calls()
+        cloud.calls.clear()
         result = cloud.deploy("start", answers="yes\n")
         assert result.returncode == 0, result.stderr
         assert "Spring sale" in result.stderr
@@ -254,7 +253,7 @@ class TestTokens:
 
 class TestPreflight:
     def test_every_problem_is_named_at_once_and_nothing_is_done(self, cloud: Cloud) -> None:
-        (cloud.directory / "logged_out").touch()
+        cloud.gcloud.is_logged_in = False
         (cloud.programs / "supabase").unlink()
         result = cloud.deploy(
             "--migrate",
@@ -305,7 +304,7 @@ class TestPreflight:
     )
     def test_wrong_usage_is_exit_code_2(self, cloud: Cloud, arguments: list[str]) -> None:
         assert cloud.deploy(*arguments).returncode == 2
-        assert cloud.calls() == []
+        assert cloud.calls == []
 
     def test_help_names_every_command_and_option(self, cloud: Cloud) -> None:
         result = cloud.deploy("--help")
@@ -366,12 +365,12 @@ class TestDryRun:
         subprocess.run(["bash", "-n"], input=result.stdout, text=True, check=True)
         words = {"--migrate": "run deploy", "start": "jobs create", "rotate-token": "disable", "--destroy": "delete"}
         assert words[arguments[0]] in result.stdout
-        assert cloud.calls() == []
+        assert cloud.calls == []
 
     def test_it_prints_the_commands_that_a_first_deployment_runs(self, cloud: Cloud) -> None:
         printed = cloud.deploy("--dry-run").stdout
         shown = [line for line in printed.splitlines() if line.startswith("gcloud ")]
-        url = (cloud.directory / "url").read_text()
+        url = cloud.gcloud.url
         actual = cloud.deploy("--yes").stderr
         run = [line for line in actual.splitlines() if line.startswith("gcloud ")]
         assert [line for line in shown if line in run] == run
@@ -394,20 +393,19 @@ class TestDestroy:
         assert result.returncode == 0, result.stderr
         left = {name for name, thing in deployed.state.items() if thing}
         assert left == {"apis", "revisions"}  # the record of the stand-in
-        deployed.forget_calls()
+        deployed.calls.clear()
         assert deployed.deploy("--destroy", "--yes").returncode == 0
         assert deployed.changes() == []
 
     def test_the_job_goes_first_so_that_nothing_calls_what_is_gone(self, deployed: Cloud) -> None:
-        deployed.forget_calls()
+        deployed.calls.clear()
         deployed.deploy("--destroy", "--yes")
         assert deployed.changes()[0] == "scheduler jobs delete"
 
 
 def test_migrations_are_applied_before_the_function_is_deployed(cloud: Cloud) -> None:
-    cloud.install(
-        "supabase", 'echo "$*" >> "$STAND_IN/supabase"; env > "$STAND_IN/environment"; test ! -e "$STAND_IN/state.json"'
-    )
+    no_function = 'services=$(gcloud run services list) && test -z "$services"'
+    cloud.install("supabase", f'echo "$*" >> "$HOME/supabase"; env > "$HOME/environment"; {no_function}')
     result = cloud.deploy("--migrate", "--yes", SUPABASE_DB_PASSWORD="of the database")
     assert result.returncode == 0, result.stderr
     commands = (cloud.directory / "supabase").read_text().splitlines()
@@ -430,6 +428,6 @@ def test_the_real_gcloud_understands_every_command_and_the_api_every_policy(clou
     cloud.deploy("start", "--yes")
     cloud.deploy("rotate-token", "--yes")
     cloud.deploy("--destroy", "--yes")
-    unique = [json.loads(command) for command in {json.dumps(call["arguments"]) for call in cloud.calls()}]
+    unique = {tuple(call.arguments) for call in cloud.calls}
     assert len(unique) > 50
-    assert parse_by_gcloud(unique, tmp_path) == {"parsed": len(unique), "policies": 2}
+    assert parse_by_gcloud([*unique], tmp_path) == {"parsed": len(unique), "policies": 2}

@@ -9,8 +9,8 @@ import pytest
 from local.function import Function
 from local.stack import Stack
 from tests.conftest import GIVEN
+from tests.support.fault_proxy import FaultProxy
 from tests.support.memory import MEMORY
-from tests.support.proxy import FaultProxy
 from tests.support.rig import Rig
 
 

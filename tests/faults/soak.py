@@ -15,9 +15,9 @@ import click
 from local.function import Function
 from local.stack import Stack
 from tests.support.crash import Moment, Victim, crash
+from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.invariants import Violations
 from tests.support.memory import MEMORY
-from tests.support.proxy import Fault, FaultProxy
 from tests.support.rig import Rig
 
 CALLS_OF_A_RUN = 9

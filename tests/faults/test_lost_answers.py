@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from local.function import Function
-from tests.support.proxy import Fault
+from tests.support.fault_proxy import Fault
 from tests.support.rig import Rig
 
 CALLS = (1, 2, 5)  # of the steps; the scene takes at least five

@@ -14,16 +14,16 @@ import httpx
 import pytest
 
 from local.function import Function
-from tests.support import stand_in
-from tests.support.gate import gate, wait_until_held_up
-from tests.support.issuer import AUDIENCE, SERVICE_ACCOUNT, Issuer
+from tests.support import stand_in_server
 from tests.support.service import Service
+from tests.support.step_gate import gate, wait_until_held_up
+from tests.support.token_issuer import AUDIENCE, SERVICE_ACCOUNT, TokenIssuer
 
 SOURCE = Path(__file__).with_name("function_with_issuer.py")
 ROOT = Path(__file__).parents[2]
 
 
-class CertificateHandler(stand_in.Handler):
+class CertificateHandler(stand_in_server.Handler):
     server: CertificateServer
 
     def do_GET(self) -> None:
@@ -33,12 +33,12 @@ class CertificateHandler(stand_in.Handler):
         self.wfile.write(json.dumps(self.server.issuer.certificates).encode())
 
 
-class CertificateServer(stand_in.StandIn):
+class CertificateServer(stand_in_server.StandInServer):
     """Where the issuer publishes its certificates. `works`: whether it answers with them."""
 
     handler = CertificateHandler
 
-    def __init__(self, issuer: Issuer) -> None:
+    def __init__(self, issuer: TokenIssuer) -> None:
         super().__init__()
         self.issuer = issuer
         self.works = True
@@ -46,12 +46,12 @@ class CertificateServer(stand_in.StandIn):
 
 @pytest.fixture(scope="module")
 def certificate_server() -> Iterator[CertificateServer]:
-    with CertificateServer(Issuer()) as server:
+    with CertificateServer(TokenIssuer()) as server:
         yield server
 
 
 @pytest.fixture
-def issuer(certificate_server: CertificateServer) -> Issuer:
+def issuer(certificate_server: CertificateServer) -> TokenIssuer:
     return certificate_server.issuer
 
 
@@ -98,14 +98,14 @@ def launched(response: httpx.Response) -> list[str]:
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"not JSON", b"\x00\xff\xfe", b'{"dry_run": true}'])
 def test_a_tick_launches_what_is_due_whatever_bytes_its_body_holds(
-    scheduled: Service, issuer: Issuer, body: bytes
+    scheduled: Service, issuer: TokenIssuer, body: bytes
 ) -> None:
     """Only a body that is declared as JSON has parameters."""
     campaign = scheduled.add_campaign(scheduled.add_organization())
     assert launched(tick(scheduled, issuer.token(), content=body)) == [campaign]
 
 
-def test_the_static_token_works_beside_it_and_nothing_else(scheduled: Service, issuer: Issuer) -> None:
+def test_the_static_token_works_beside_it_and_nothing_else(scheduled: Service, issuer: TokenIssuer) -> None:
     campaign = scheduled.add_campaign(scheduled.add_organization())
     for token in (
         issuer.token(aud=scheduled.url),
@@ -122,7 +122,7 @@ def test_the_static_token_works_beside_it_and_nothing_else(scheduled: Service, i
 
 
 def test_without_static_tokens_the_scheduler_alone_comes_in(
-    service: Service, oidc_environment: dict[str, str], issuer: Issuer
+    service: Service, oidc_environment: dict[str, str], issuer: TokenIssuer
 ) -> None:
     with Function({**oidc_environment, "RUNNER_TOKENS": ""}, source=SOURCE) as function:
         alone = replace(service, url=function.url)
@@ -132,7 +132,7 @@ def test_without_static_tokens_the_scheduler_alone_comes_in(
 
 
 def test_while_certificates_cannot_be_fetched_a_tick_is_told_to_come_again(
-    service: Service, oidc_environment: dict[str, str], certificate_server: CertificateServer, issuer: Issuer
+    service: Service, oidc_environment: dict[str, str], certificate_server: CertificateServer, issuer: TokenIssuer
 ) -> None:
     campaign = service.add_campaign(service.add_organization())
     with Function(oidc_environment, source=SOURCE) as function:
@@ -149,7 +149,7 @@ def test_while_certificates_cannot_be_fetched_a_tick_is_told_to_come_again(
         assert launched(waiting.post()) == [campaign]  # with the static token
 
 
-def test_duplicates_of_one_tick_launch_a_campaign_once(scheduled: Service, issuer: Issuer) -> None:
+def test_duplicates_of_one_tick_launch_a_campaign_once(scheduled: Service, issuer: TokenIssuer) -> None:
     organization = scheduled.add_organization()
     scheduled.add_contacts(organization, 500)
     campaign = scheduled.add_campaign(organization)
@@ -167,7 +167,7 @@ def test_duplicates_of_one_tick_launch_a_campaign_once(scheduled: Service, issue
 
 
 def test_a_retry_while_the_first_attempt_still_runs_launches_the_rest_and_nothing_twice(
-    scheduled: Service, issuer: Issuer
+    scheduled: Service, issuer: TokenIssuer
 ) -> None:
     slow, other = scheduled.add_organization(), scheduled.add_organization()
     scheduled.add_contacts(slow, 100)
@@ -185,7 +185,9 @@ def test_a_retry_while_the_first_attempt_still_runs_launches_the_rest_and_nothin
     assert launched(tick(scheduled, issuer.token())) == []
 
 
-def test_a_manual_run_under_the_time_of_an_earlier_tick_is_a_run_of_its_own(scheduled: Service, issuer: Issuer) -> None:
+def test_a_manual_run_under_the_time_of_an_earlier_tick_is_a_run_of_its_own(
+    scheduled: Service, issuer: TokenIssuer
+) -> None:
     organization = scheduled.add_organization()
     for _ in range(2):
         campaign = scheduled.add_campaign(organization)

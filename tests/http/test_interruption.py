@@ -11,8 +11,8 @@ import pytest
 
 from local.function import Function
 from tests.support.eventually import eventually
-from tests.support.gate import gate, wait_until_held_up
 from tests.support.service import Service
+from tests.support.step_gate import gate, wait_until_held_up
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, Ty
 from local.function import Function
 from local.loopback import free_port
 from tests.support.documentation import ROOT, Page
-from tests.support.gate import gate, wait_until_held_up
 from tests.support.service import Service
+from tests.support.step_gate import gate, wait_until_held_up
 
 MISTAKE = Path(__file__).with_name("function_with_mistake.py")
 PAGE = Page("docs/operations.md")

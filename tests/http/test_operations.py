@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from local.function import Function
-from tests.deploy.cloud import DEPLOY, Cloud
-from tests.deploy.parser import parse_by_gcloud
 from tests.support.documentation import ROOT, Page, shell
 from tests.support.eventually import eventually
+from tests.support.gcloud_parser import parse_by_gcloud
+from tests.support.google_cloud import DEPLOY, Cloud
 from tests.support.programs import miss, need
 from tests.support.service import Service
 from tests.support.timeshift import before_a_minute

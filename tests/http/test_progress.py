@@ -20,8 +20,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.eventually import eventually
-from tests.support.gate import gate, wait_until_held_up
 from tests.support.service import Service
+from tests.support.step_gate import gate, wait_until_held_up
 
 ROOT = Path(__file__).parents[2]
 LINE = r"Large  generating \d+ %  ([\d,]+) of 1,000 contacts  [\d,]+ rows"

@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from tests.support.eventually import eventually
-from tests.support.mailbox import Mailbox
+from tests.support.mail_server import MailServer
 from tests.support.service import Service
 
 ROOT = Path(__file__).parents[2]
@@ -30,19 +30,19 @@ def block(language: str, containing: str) -> str:
 
 
 @pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    with Mailbox() as mailbox:
-        yield mailbox
+def mail_server() -> Iterator[MailServer]:
+    with MailServer() as mail_server:
+        yield mail_server
 
 
 @pytest.fixture
-def start_sender(service: Service, mailbox: Mailbox, tmp_path: Path) -> Iterator[Callable[[], Sender]]:
+def start_sender(service: Service, mail_server: MailServer, tmp_path: Path) -> Iterator[Callable[[], Sender]]:
     program = tmp_path / "sender.py"
     program.write_text(block("python", "smtplib"))
     environment = {
         "DATABASE_URL": service.project.database_url,
         "SMTP_HOST": "127.0.0.1",
-        "SMTP_PORT": str(mailbox.port),
+        "SMTP_PORT": str(mail_server.port),
         "MAIL_FROM": "news@example.org",
     }
     started: list[Sender] = []
@@ -89,112 +89,112 @@ def unsubscribe(service: Service, emails: Iterable[str]) -> None:
 
 
 def test_three_senders_side_by_side_mail_each_recipient_once(
-    service: Service, campaign: str, mailbox: Mailbox, start_sender: Callable[[], Sender]
+    service: Service, campaign: str, mail_server: MailServer, start_sender: Callable[[], Sender]
 ) -> None:
-    mailbox.gather(3)
+    mail_server.gather(3)
     end(*[start_sender() for _ in range(3)])
 
-    assert Counter(mailbox.addresses) == addresses(service, campaign)
+    assert Counter(mail_server.addresses) == addresses(service, campaign)
     assert addresses(service, campaign, "sent") == addresses(service, campaign)
     assert service.status(campaign) == "sent"
-    assert len({message["Message-ID"] for message in mailbox.messages}) == CONTACTS
-    assert {message["Subject"] for message in mailbox.messages} == {"Spring sale"}
+    assert len({message["Message-ID"] for message in mail_server.messages}) == CONTACTS
+    assert {message["Subject"] for message in mail_server.messages} == {"Spring sale"}
 
 
 def test_who_unsubscribes_in_between_gets_nothing(
-    service: Service, campaign: str, mailbox: Mailbox, start_sender: Callable[[], Sender]
+    service: Service, campaign: str, mail_server: MailServer, start_sender: Callable[[], Sender]
 ) -> None:
-    mailbox.hold()
+    mail_server.hold()
     sender = start_sender()
-    mailbox.wait_until_held()
-    left = Counter(dict((addresses(service, campaign) - Counter(mailbox.addresses)).most_common(5)))
+    mail_server.wait_until_held()
+    left = Counter(dict((addresses(service, campaign) - Counter(mail_server.addresses)).most_common(5)))
     unsubscribe(service, left)
-    mailbox.release()
+    mail_server.release()
     end(sender)
 
-    assert Counter(mailbox.addresses) == addresses(service, campaign) - left
+    assert Counter(mail_server.addresses) == addresses(service, campaign) - left
     assert addresses(service, campaign, "pending") == left
     assert service.status(campaign) == "sent"
 
 
 def test_a_pause_stops_all_but_the_message_that_is_being_handed_over(
-    service: Service, campaign: str, mailbox: Mailbox, start_sender: Callable[[], Sender]
+    service: Service, campaign: str, mail_server: MailServer, start_sender: Callable[[], Sender]
 ) -> None:
-    mailbox.hold()
+    mail_server.hold()
     sender = start_sender()
-    mailbox.wait_until_held()
+    mail_server.wait_until_held()
     service.execute("update campaigns set status = 'paused'")
-    mailbox.release()
+    mail_server.release()
     end(sender)
-    assert len(mailbox.messages) == 1
-    assert addresses(service, campaign, "sent") == Counter(mailbox.addresses)
+    assert len(mail_server.messages) == 1
+    assert addresses(service, campaign, "sent") == Counter(mail_server.addresses)
     assert service.status(campaign) == "paused"
 
     service.execute("update campaigns set status = 'scheduled'")
     service.run()
     end(start_sender(), start_sender())
 
-    assert Counter(mailbox.addresses) == addresses(service, campaign)
+    assert Counter(mail_server.addresses) == addresses(service, campaign)
     assert service.status(campaign) == "sent"
 
 
 def test_a_sender_that_is_killed_loses_nobody_and_only_the_message_in_its_hands_is_sent_twice(
-    service: Service, campaign: str, mailbox: Mailbox, start_sender: Callable[[], Sender]
+    service: Service, campaign: str, mail_server: MailServer, start_sender: Callable[[], Sender]
 ) -> None:
-    mailbox.hold()
+    mail_server.hold()
     dies = start_sender()
-    message = mailbox.wait_until_held()
+    message = mail_server.wait_until_held()
     others = [start_sender(), start_sender()]
     dies.kill()
     dies.wait()
     end(*others)
 
-    assert Counter(mailbox.addresses) - addresses(service, campaign) == Counter([str(message["To"])])
-    copies = [copy for copy in mailbox.messages if copy["To"] == message["To"]]
+    assert Counter(mail_server.addresses) - addresses(service, campaign) == Counter([str(message["To"])])
+    copies = [copy for copy in mail_server.messages if copy["To"] == message["To"]]
     assert {copy["Message-ID"] for copy in copies} == {message["Message-ID"]}
     assert addresses(service, campaign, "sent") == addresses(service, campaign)
     assert service.status(campaign) == "sent"
 
 
 def test_others_wait_for_the_last_message_and_take_it_over_from_a_sender_that_dies(
-    service: Service, campaign: str, mailbox: Mailbox, start_sender: Callable[[], Sender]
+    service: Service, campaign: str, mail_server: MailServer, start_sender: Callable[[], Sender]
 ) -> None:
-    mailbox.hold()
+    mail_server.hold()
     dies = start_sender()
-    message = mailbox.wait_until_held()
+    message = mail_server.wait_until_held()
     other = start_sender()
     waiting: LiteralString = """
         select count(*) from pg_stat_activity
         where datname = current_database() and wait_event_type = 'Lock' and query like '%for no key update%'
     """
     eventually(lambda: service.database.execute(waiting).fetchone() == (1,))
-    assert len(mailbox.messages) == CONTACTS
+    assert len(mail_server.messages) == CONTACTS
     assert service.status(campaign) == "sending"
 
     dies.kill()
     end(other)
 
-    assert Counter(mailbox.addresses) - addresses(service, campaign) == Counter([str(message["To"])])
+    assert Counter(mail_server.addresses) - addresses(service, campaign) == Counter([str(message["To"])])
     assert service.status(campaign) == "sent"
 
 
 def test_what_the_mail_server_refuses_for_good_has_bounced_and_what_it_defers_is_for_the_next_start(
-    service: Service, campaign: str, mailbox: Mailbox, start_sender: Callable[[], Sender]
+    service: Service, campaign: str, mail_server: MailServer, start_sender: Callable[[], Sender]
 ) -> None:
     broken = "line\nbreak@example.org"
     deferred, refused, mended, *_ = sorted(addresses(service, campaign))
     service.execute("update contacts set email = %s where email = %s", broken, mended)
-    mailbox.refusals |= {deferred: "450 later", refused: "550 unknown"}
+    mail_server.refusals |= {deferred: "450 later", refused: "550 unknown"}
     end(start_sender())
     assert addresses(service, campaign, "pending") == Counter([deferred])
     assert addresses(service, campaign, "bounced") == Counter([refused, broken])
     assert service.status(campaign) == "sending"
 
-    del mailbox.refusals[deferred]
+    del mail_server.refusals[deferred]
     end(start_sender())
 
-    assert mailbox.addresses[-1] == deferred
-    assert len(mailbox.messages) == CONTACTS - 2
+    assert mail_server.addresses[-1] == deferred
+    assert len(mail_server.messages) == CONTACTS - 2
     assert service.status(campaign) == "sent"
 
 

@@ -11,10 +11,10 @@ from threading import Event
 
 from local.function import Function
 from local.service import Service
-from tests.support.gate import gate, wait_until_held_up
+from tests.support.fault_proxy import Fault
 from tests.support.invariants import Violations
-from tests.support.proxy import Fault
 from tests.support.rig import Rig, Scene
+from tests.support.step_gate import gate, wait_until_held_up
 
 LONGEST_RUN_SECONDS = 0.4  # of the scene, when nothing is killed; random moments lie within it
 BOUNDARIES = 5  # calls that every run of the scene makes at least

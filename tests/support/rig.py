@@ -16,8 +16,8 @@ import psycopg
 from local.function import Function
 from local.stack import Stack
 from tests.support.factory import Factory
+from tests.support.fault_proxy import FaultProxy, no_fault
 from tests.support.invariants import Violations, violations
-from tests.support.proxy import FaultProxy, no_fault
 
 RUNS_UNTIL_SETTLED = 10
 CONTACTS = 2_500  # of the long campaign; small steps make at least six of it

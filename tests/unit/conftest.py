@@ -9,7 +9,7 @@ import pytest
 
 from runner import database, log
 from runner.settings import HttpSettings
-from tests.support.fakes import KEY, TOKEN, URL, USER, FakeApi, FakeClock
+from tests.support.fake_api import KEY, TOKEN, URL, USER, FakeApi, FakeClock
 
 
 @pytest.fixture(autouse=True)

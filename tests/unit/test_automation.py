@@ -10,7 +10,7 @@ import runner
 from runner import run_campaign_automation
 from runner.errors import InvalidRequest, InvalidSettings, Unavailable
 from runner.models import RunResult
-from tests.support.fakes import ORGANIZATION, FakeApi, outcome, page, report, step
+from tests.support.fake_api import ORGANIZATION, FakeApi, outcome, page, report, step
 
 
 def test_it_returns_what_http_answers(environ: pytest.MonkeyPatch, api: FakeApi) -> None:

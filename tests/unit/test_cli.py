@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from runner import __version__
 from runner.cli import cli
 from runner.stop import Stop
-from tests.support.fakes import (
+from tests.support.fake_api import (
     CAMPAIGN,
     ORGANIZATION,
     ROW_DATA,

@@ -23,7 +23,7 @@ from runner.errors import (
     Unreachable,
 )
 from runner.settings import HttpSettings
-from tests.support.fakes import (
+from tests.support.fake_api import (
     KEY,
     ORGANIZATION,
     ROW_DATA,

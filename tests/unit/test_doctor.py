@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runner.doctor import MIGRATION
-from tests.support.fakes import KEY, ROW_DATA, TOKEN, FakeApi, FakeClock, page, refusal
+from tests.support.fake_api import KEY, ROW_DATA, TOKEN, FakeApi, FakeClock, page, refusal
 from tests.unit.test_cli import invoke
 
 NO_LACK: dict[str, Any] = {"is_cut": False, "lacking": 0, "named": []}

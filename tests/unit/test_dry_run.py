@@ -13,7 +13,7 @@ from runner.errors import OrganizationNotFound, StatementTimeout, Unreachable
 from runner.models import RunReport
 from runner.settings import HttpSettings
 from runner.stop import Stop
-from tests.support.fakes import FakeApi, FakeClock, failure, outcome, refusal, report
+from tests.support.fake_api import FakeApi, FakeClock, failure, outcome, refusal, report
 
 RUN = UUID("55555555-5555-4555-8555-555555555555")
 

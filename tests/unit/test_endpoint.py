@@ -13,7 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.support.fakes import (
+from tests.support.fake_api import (
     KEY,
     ORGANIZATION,
     ROW_DATA,

@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from runner.cli import cli
 from runner.settings import Settings
 from runner.status import duration
-from tests.support.fakes import (
+from tests.support.fake_api import (
     CAMPAIGN,
     ORGANIZATION,
     ROW_DATA,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.fakes import CAMPAIGN, ORGANIZATION, USER, FakeApi, page, refusal
+from tests.support.fake_api import CAMPAIGN, ORGANIZATION, USER, FakeApi, page, refusal
 from tests.unit.test_cli import invoke
 
 RUN = "55555555-5555-4555-8555-555555555555"

@@ -21,8 +21,8 @@ from runner import certificates
 from runner.auth import Identity, authorize
 from runner.certificates import Certificates
 from runner.errors import CertificatesUnreachable, Unauthorized
-from tests.support.fakes import TOKEN, FakeClock
-from tests.support.issuer import AUDIENCE, SERVICE_ACCOUNT, Issuer, Key
+from tests.support.fake_api import TOKEN, FakeClock
+from tests.support.token_issuer import AUDIENCE, SERVICE_ACCOUNT, Key, TokenIssuer
 
 IDENTITY = Identity(AUDIENCE, SERVICE_ACCOUNT)
 
@@ -30,7 +30,7 @@ IDENTITY = Identity(AUDIENCE, SERVICE_ACCOUNT)
 class Endpoint:
     """Google's address of certificates."""
 
-    def __init__(self, issuer: Issuer) -> None:
+    def __init__(self, issuer: TokenIssuer) -> None:
         self.issuer = issuer
         self.requests = 0
         self.answer: Callable[[httpx.Request], httpx.Response] = self.publish
@@ -44,19 +44,19 @@ class Endpoint:
 
 
 @pytest.fixture(scope="module")
-def first_key() -> Issuer:
-    return Issuer()  # making a key takes a moment
+def first_key() -> TokenIssuer:
+    return TokenIssuer()  # making a key takes a moment
 
 
 @pytest.fixture
-def issuer(first_key: Issuer) -> Issuer:
-    issuer = Issuer.__new__(Issuer)
+def issuer(first_key: TokenIssuer) -> TokenIssuer:
+    issuer = TokenIssuer.__new__(TokenIssuer)
     issuer.key, issuer.certificates = first_key.key, dict(first_key.certificates)
     return issuer
 
 
 @pytest.fixture
-def endpoint(issuer: Issuer) -> Endpoint:
+def endpoint(issuer: TokenIssuer) -> Endpoint:
     return Endpoint(issuer)
 
 
@@ -81,12 +81,12 @@ def is_refused(token: str) -> bool:
 
 
 @pytest.mark.parametrize("issuer_name", ["https://accounts.google.com", "accounts.google.com"])
-def test_a_token_of_the_service_account_passes(clock: FakeClock, issuer: Issuer, issuer_name: str) -> None:
+def test_a_token_of_the_service_account_passes(clock: FakeClock, issuer: TokenIssuer, issuer_name: str) -> None:
     enter(issuer.token(iss=issuer_name))
     authorize(f"bearer {issuer.token()}", (), IDENTITY)
 
 
-def test_without_an_identity_no_id_token_passes(clock: FakeClock, issuer: Issuer, endpoint: Endpoint) -> None:
+def test_without_an_identity_no_id_token_passes(clock: FakeClock, issuer: TokenIssuer, endpoint: Endpoint) -> None:
     with pytest.raises(Unauthorized):
         authorize(f"Bearer {issuer.token()}", (SecretStr(TOKEN),))
     assert endpoint.requests == 0
@@ -110,7 +110,7 @@ def test_without_an_identity_no_id_token_passes(clock: FakeClock, issuer: Issuer
     ids=str,
 )
 def test_a_token_with_a_wrong_claim_is_refused_before_anything_is_fetched(
-    clock: FakeClock, issuer: Issuer, endpoint: Endpoint, changes: dict[str, Any]
+    clock: FakeClock, issuer: TokenIssuer, endpoint: Endpoint, changes: dict[str, Any]
 ) -> None:
     assert is_refused(issuer.token(**changes))
     assert endpoint.requests == 0
@@ -119,32 +119,32 @@ def test_a_token_with_a_wrong_claim_is_refused_before_anything_is_fetched(
 @pytest.mark.parametrize(
     ("claim", "seconds"), [("exp", -60), ("exp", -1_000_000), ("iat", 600)], ids=["expired", "long ago", "too early"]
 )
-def test_a_token_out_of_its_time_is_refused(clock: FakeClock, issuer: Issuer, claim: str, seconds: int) -> None:
+def test_a_token_out_of_its_time_is_refused(clock: FakeClock, issuer: TokenIssuer, claim: str, seconds: int) -> None:
     changes: dict[str, Any] = {claim: int(time.time()) + seconds}
     assert is_refused(issuer.token(**changes))
     enter(issuer.token())
 
 
 @pytest.mark.parametrize("changes", [{"exp": None}, {"exp": "x"}, {"iat": None}, {"iat": []}], ids=str)
-def test_a_token_without_a_time_is_refused(clock: FakeClock, issuer: Issuer, changes: dict[str, Any]) -> None:
+def test_a_token_without_a_time_is_refused(clock: FakeClock, issuer: TokenIssuer, changes: dict[str, Any]) -> None:
     assert is_refused(issuer.token(**changes))
 
 
-def test_a_few_seconds_between_the_clocks_do_not_matter(clock: FakeClock, issuer: Issuer) -> None:
+def test_a_few_seconds_between_the_clocks_do_not_matter(clock: FakeClock, issuer: TokenIssuer) -> None:
     enter(issuer.token(iat=int(time.time()) + 5))
 
 
-def test_a_token_signed_with_another_key_under_a_known_name_is_refused(clock: FakeClock, issuer: Issuer) -> None:
+def test_a_token_signed_with_another_key_under_a_known_name_is_refused(clock: FakeClock, issuer: TokenIssuer) -> None:
     assert is_refused(issuer.token(key=Key(issuer.key.id)))
 
 
-def test_a_token_whose_claims_were_changed_after_signing_is_refused(clock: FakeClock, issuer: Issuer) -> None:
+def test_a_token_whose_claims_were_changed_after_signing_is_refused(clock: FakeClock, issuer: TokenIssuer) -> None:
     header, _, signature = issuer.token(exp=1).split(".")
     _, claims, _ = issuer.token().split(".")
     assert is_refused(f"{header}.{claims}.{signature}")
 
 
-def test_a_token_without_a_signature_is_refused(clock: FakeClock, issuer: Issuer) -> None:
+def test_a_token_without_a_signature_is_refused(clock: FakeClock, issuer: TokenIssuer) -> None:
     kid = issuer.key.id
     for algorithm in ("none", "None", "", None, ["RS256"], 1):
         assert is_refused(issuer.forged({"alg": algorithm, "kid": kid}))
@@ -152,13 +152,13 @@ def test_a_token_without_a_signature_is_refused(clock: FakeClock, issuer: Issuer
     assert is_refused(issuer.forged({"alg": "RS256", "kid": kid}))
 
 
-def test_the_public_certificate_is_no_shared_secret(clock: FakeClock, issuer: Issuer) -> None:
+def test_the_public_certificate_is_no_shared_secret(clock: FakeClock, issuer: TokenIssuer) -> None:
     unsigned = issuer.forged({"alg": "HS256", "kid": issuer.key.id}).rpartition(".")[0]
     signature = hmac.new(issuer.key.certificate.encode(), unsigned.encode(), hashlib.sha256).digest()
     assert is_refused(issuer.forged({"alg": "HS256", "kid": issuer.key.id}, signature))
 
 
-def test_a_token_that_names_no_key_is_refused(clock: FakeClock, issuer: Issuer, endpoint: Endpoint) -> None:
+def test_a_token_that_names_no_key_is_refused(clock: FakeClock, issuer: TokenIssuer, endpoint: Endpoint) -> None:
     unusable: tuple[object, ...] = (None, 1, ["first"], {})
     for kid in unusable:
         assert is_refused(issuer.forged({"alg": "RS256", "kid": kid}))
@@ -187,7 +187,9 @@ def test_nesting_without_end_is_refused(clock: FakeClock) -> None:
     assert is_refused(f"e30.{deep}.x")
 
 
-def test_certificates_are_fetched_once_until_they_are_old(clock: FakeClock, issuer: Issuer, endpoint: Endpoint) -> None:
+def test_certificates_are_fetched_once_until_they_are_old(
+    clock: FakeClock, issuer: TokenIssuer, endpoint: Endpoint
+) -> None:
     enter(issuer.token())
     clock.advance(19_999)
     enter(issuer.token())
@@ -198,7 +200,7 @@ def test_certificates_are_fetched_once_until_they_are_old(clock: FakeClock, issu
 
 
 def test_a_token_of_a_new_key_passes_at_once_after_a_rotation_and_one_of_the_old_key_no_more(
-    clock: FakeClock, issuer: Issuer, endpoint: Endpoint
+    clock: FakeClock, issuer: TokenIssuer, endpoint: Endpoint
 ) -> None:
     old = issuer.token()
     enter(old)
@@ -210,7 +212,7 @@ def test_a_token_of_a_new_key_passes_at_once_after_a_rotation_and_one_of_the_old
 
 
 def test_tokens_that_name_unknown_keys_cause_no_flood_of_requests(
-    clock: FakeClock, issuer: Issuer, endpoint: Endpoint
+    clock: FakeClock, issuer: TokenIssuer, endpoint: Endpoint
 ) -> None:
     enter(issuer.token())
     clock.advance(60)
@@ -239,7 +241,7 @@ def time_out(request: httpx.Request) -> httpx.Response:
 
 @pytest.mark.parametrize("answer", [*FAILURES.values(), refuse_connection, time_out])
 def test_without_certificates_a_valid_token_is_neither_refused_nor_admitted(
-    clock: FakeClock, issuer: Issuer, endpoint: Endpoint, answer: Callable[[httpx.Request], httpx.Response]
+    clock: FakeClock, issuer: TokenIssuer, endpoint: Endpoint, answer: Callable[[httpx.Request], httpx.Response]
 ) -> None:
     endpoint.answer = answer
     for _ in range(2):
@@ -254,7 +256,7 @@ def test_without_certificates_a_valid_token_is_neither_refused_nor_admitted(
 
 
 def test_certificates_that_are_there_outlast_an_endpoint_that_is_down(
-    clock: FakeClock, issuer: Issuer, endpoint: Endpoint
+    clock: FakeClock, issuer: TokenIssuer, endpoint: Endpoint
 ) -> None:
     enter(issuer.token())
     clock.advance(600)
@@ -268,7 +270,7 @@ def test_certificates_that_are_there_outlast_an_endpoint_that_is_down(
 
 
 def test_the_log_says_why_and_shows_no_token(
-    clock: FakeClock, issuer: Issuer, caplog: pytest.LogCaptureFixture
+    clock: FakeClock, issuer: TokenIssuer, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = issuer.token(aud="another")
     with caplog.at_level(logging.WARNING, "runner"):

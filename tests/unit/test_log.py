@@ -12,7 +12,7 @@ import pytest
 from runner import log
 from runner.errors import DatabaseRefused
 from runner.models import RunResult
-from tests.support.fakes import ROW_DATA, failure, outcome, report
+from tests.support.fake_api import ROW_DATA, failure, outcome, report
 
 logger = logging.getLogger("runner.test")
 

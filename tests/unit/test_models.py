@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from runner.models import CampaignOutcome, PreviewAnswer, RunResult, StepAnswer
-from tests.support.fakes import failure, outcome, report, step
+from tests.support.fake_api import failure, outcome, report, step
 
 
 def test_a_result_is_written_with_exactly_the_keys_of_the_contract() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from runner.errors import InvalidRequest
 from runner.parameters import Parameters, parse_flag, parse_organization_id, parse_request
-from tests.support.fakes import ORGANIZATION
+from tests.support.fake_api import ORGANIZATION
 
 OTHER = "44444444-4444-4444-8444-444444444444"
 

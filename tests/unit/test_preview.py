@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from tests.support.fakes import CAMPAIGN, FakeApi, page, refusal
+from tests.support.fake_api import CAMPAIGN, FakeApi, page, refusal
 from tests.unit.test_cli import invoke
 
 UNMATCHED = {

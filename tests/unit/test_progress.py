@@ -20,7 +20,7 @@ from runner.cli import cli
 from runner.health import Health
 from runner.progress import Screen, Speed, lines
 from runner.settings import Settings
-from tests.support.fakes import CAMPAIGN, ROW_DATA, FakeApi, health, named, report, step
+from tests.support.fake_api import CAMPAIGN, ROW_DATA, FakeApi, health, named, report, step
 from tests.unit.test_health import UNDER_WAY
 
 

@@ -5,7 +5,7 @@ from threading import Event
 import pytest
 
 from runner.retry import FEWEST_ATTEMPTS, PATIENCE_SECONDS, Retry, growing
-from tests.support.fakes import FakeClock
+from tests.support.fake_api import FakeClock
 
 
 def test_waits_double_up_to_the_longest() -> None:

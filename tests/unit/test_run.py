@@ -23,7 +23,7 @@ from runner.models import RunReport
 from runner.run import Run
 from runner.settings import HttpSettings
 from runner.stop import Stop
-from tests.support.fakes import FakeApi, FakeClock, Reply, failure, outcome, page, refusal, report, step
+from tests.support.fake_api import FakeApi, FakeClock, Reply, failure, outcome, page, refusal, report, step
 
 RUN = UUID("55555555-5555-4555-8555-555555555555")
 

@@ -7,7 +7,7 @@ import pytest
 from runner.auth import Identity
 from runner.errors import InvalidSettings
 from runner.settings import HttpSettings, Settings
-from tests.support.fakes import KEY, TOKEN, URL, USER
+from tests.support.fake_api import KEY, TOKEN, URL, USER
 
 
 def problems(kind: type[Settings] = Settings) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 
-class StandIn(ThreadingHTTPServer):
+class StandInServer(ThreadingHTTPServer):
     """On a free loopback port. A context manager: it serves within the block, with the handler of its class."""
 
     handler: type[BaseHTTPRequestHandler]

@@ -10,7 +10,7 @@ from email.message import EmailMessage
 from typing import Self
 
 
-class Mailbox:
+class MailServer:
     """Speaks as much SMTP as smtplib asks for. A context manager.
 
     `refusals` are the answers to recipients that it does not take. After `hold()` the next message is kept, but not
@@ -24,13 +24,13 @@ class Mailbox:
         self._is_to_hold = False
         self._is_held, self._is_released = threading.Event(), threading.Event()
         self._greets = threading.Barrier(1)
-        mailbox = self
+        mail_server = self
 
         class Handler(socketserver.StreamRequestHandler):
             disable_nagle_algorithm = True
 
             def handle(self) -> None:
-                mailbox._serve(self)
+                mail_server._serve(self)
 
         self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -74,7 +74,7 @@ class Mailbox:
 
     def _serve(self, connection: socketserver.StreamRequestHandler) -> None:
         self._greets.wait(20)
-        answer = "220 mailbox"
+        answer = "220 mail.example.org"
         while True:
             try:
                 connection.wfile.write(f"{answer}\r\n".encode())

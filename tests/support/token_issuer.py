@@ -31,7 +31,7 @@ class Key:
         self.certificate = builder.sign(self.private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
-class Issuer:
+class TokenIssuer:
     """Signs with its current key. `certificates` is what it publishes."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-PROGRAM = Path(__file__).with_name("parse.py")
+PROGRAM = Path(__file__).with_name("parse_with_gcloud.py")
 
 
 def parse_by_gcloud(commands: Sequence[Sequence[str]], directory: Path) -> Any:
