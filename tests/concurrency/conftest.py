@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
 from tests.support.runs import Run
 
-SYSTEM_USER = "00000000-0000-4000-8000-000000000001"
-
 
 @pytest.fixture
-def new_run(database: psycopg.Connection[Any], database_url: str) -> Iterator[Callable[..., Run]]:
+def new_run(database_url: str, system_user: UUID) -> Iterator[Callable[..., Run]]:
     """Makes runs; `of` another run shares its id."""
-    database.execute("insert into auth.users (id) values (%s) on conflict do nothing", (SYSTEM_USER,))
-    database.execute("insert into profiles (id) values (%s) on conflict do nothing", (SYSTEM_USER,))
     connections = []
 
     def make(of: Run | None = None) -> Run:
@@ -26,7 +21,7 @@ def new_run(database: psycopg.Connection[Any], database_url: str) -> Iterator[Ca
         connection.execute("set role service_role")
         connection.commit()
         connections.append(connection)
-        return Run(connection, of.run_id if of else uuid4(), SYSTEM_USER)
+        return Run(connection, of.run_id if of else uuid4(), system_user)
 
     yield make
     for connection in connections:

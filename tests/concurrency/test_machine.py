@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -22,9 +23,9 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from psycopg.rows import dict_row
 
-from tests.support import oracle
+from tests.support import oracle, records
+from tests.support.factory import Factory
 from tests.support.runs import Run
 
 Connection = psycopg.Connection[Any]
@@ -84,7 +85,9 @@ class Machine(RuleBasedStateMachine):
     def __init__(self, database: Connection, workers: Sequence[Run]) -> None:
         super().__init__()
         self.database = database
+        self.factory = Factory(database)
         self.workers = workers
+        self.system_user = workers[0].system_user
         self.open: dict[int, Step] = {}
         self.covered: dict[int, dict[UUID, str | None]] = {}
         self.launches: Counter[UUID] = Counter()
@@ -92,15 +95,10 @@ class Machine(RuleBasedStateMachine):
         self.excused: set[UUID] = set()  # may fail: the system user was no member, or rows were changed by hand
         for worker in workers:
             worker.rollback()
-        database.execute(
-            "truncate organizations, campaign_runner.runs, campaign_runner.launches, campaign_runner.run_errors cascade"
-        )
+        self.factory.empty()
         for organization in ORGANIZATIONS:
-            self._edit("insert into organizations (id, name) values (%s, 'Organization')", organization)
-            self._edit(
-                "insert into contact_tags (id, organization_id, name) values (%s, %s, 'vip')", *[organization] * 2
-            )
-            self._join(organization)
+            self.factory.organization(self.system_user, id=organization)
+            self.factory.tag(organization, "vip", id=organization)
 
     # What people do. Nobody waits for a lock for longer than a moment: then the edit is not made.
 
@@ -108,7 +106,7 @@ class Machine(RuleBasedStateMachine):
     def begin_with_contacts(self, people: list[tuple[UUID, Row]], others: list[tuple[UUID, Row]]) -> Any:
         for organization, crowd in zip(ORGANIZATIONS, (people, others), strict=True):
             for contact, fields in crowd:
-                self._insert_contact(organization, contact, fields)
+                self._add(self.factory.contact, organization, id=contact, **fields)
         return multiple(*[contact for contact, _ in people + others])
 
     @initialize(target=campaigns, campaigns=st.lists(st.tuples(st.uuids(), RULES), min_size=1, max_size=3))
@@ -119,7 +117,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(target=contacts, organization=st.sampled_from(ORGANIZATIONS), contact=st.uuids(), fields=CONTACTS)
     def add_contact(self, organization: UUID, contact: UUID, fields: Row) -> UUID:
-        self._insert_contact(organization, contact, fields)
+        self._add(self.factory.contact, organization, id=contact, **fields)
         return contact
 
     @rule(contact=contacts, fields=CONTACTS)
@@ -145,11 +143,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(target=campaigns, organization=st.sampled_from(ORGANIZATIONS), campaign=st.uuids(), rules=RULES)
     def schedule_campaign(self, organization: UUID, campaign: UUID, rules: Row | None) -> UUID:
-        self._edit(
-            "insert into campaigns (id, organization_id, name, status, scheduled_at)"
-            " values (%s, %s, 'Campaign', 'scheduled', now()) on conflict do nothing",
-            *(campaign, organization),
-        )
+        self._add(self.factory.campaign, organization, id=campaign)
         self.edit_rules(campaign, rules)
         return campaign
 
@@ -268,17 +262,18 @@ class Machine(RuleBasedStateMachine):
                 break
         for worker in (0, 2):
             self.report(worker)
-        assert self._rows("select id from campaigns where status = 'scheduled' and scheduled_at <= now()") == []
+        due = "select id from campaigns where status = 'scheduled' and scheduled_at <= now()"
+        assert records.rows(self.database, due) == []
         for counted in (
             "select campaign_id as id from campaign_runner.launches where state = 'launched'",
             "select (payload ->> 'campaign_id')::uuid as id from activity_events",
         ):
-            assert Counter(row["id"] for row in self._rows(counted)) == self.launches
+            assert Counter(row["id"] for row in records.rows(self.database, counted)) == self.launches
 
     def _begin_step(self, worker: int, max_rows: int) -> dict[str, Any]:
         run = self.workers[worker]
         tables = oracle.read(self.database)
-        members = {row["organization_id"] for row in self._rows("select organization_id from organization_members")}
+        members = {row["organization_id"] for row in records.rows(self.database, "select * from organization_members")}
         self.excused |= {k["id"] for k in tables["campaigns"] if k["organization_id"] not in members}
         campaigns = {campaign["id"] for campaign in tables["campaigns"]}
         before = self._launches(run.connection)
@@ -344,8 +339,8 @@ class Machine(RuleBasedStateMachine):
             self.covered.setdefault(launch, {}).update(verdicts)
 
     def _launches(self, connection: Connection) -> dict[int, Row]:
-        launches = _rows(connection, "select * from campaign_runner.launches")
-        slices = _rows(connection, "select * from campaign_runner.launch_slices")
+        launches = records.rows(connection, "select * from campaign_runner.launches")
+        slices = records.rows(connection, "select * from campaign_runner.launch_slices")
         for launch in launches:
             launch["ranges"] = [
                 (each["lo"], each["cursor"] or (None if each["hi"] == LAST else each["hi"]))
@@ -354,37 +349,28 @@ class Machine(RuleBasedStateMachine):
             ]
         return {launch["id"]: launch for launch in launches}
 
-    def _insert_contact(self, organization: UUID, contact: UUID, fields: Mapping[str, Any]) -> None:
-        columns = ", ".join(["id", "organization_id", *fields])
-        values = ", ".join(["%s"] * (2 + len(fields)))
-        self._edit(
-            f"insert into contacts ({columns}) values ({values}) on conflict do nothing",
-            *(contact, organization, *fields.values()),
-        )
-
     def _join(self, organization: UUID) -> None:
-        self._edit(
-            "insert into organization_members (organization_id, user_id, role) values (%s, %s, 'member')"
-            " on conflict do nothing",
-            *(organization, self.workers[0].system_user_id),
-        )
+        self._add(self.factory.member, organization, self.system_user)
+
+    def _add(self, insert: Callable[..., object], *values: Any, **fields: Any) -> None:
+        """Insert a row that is not there yet."""
+        with suppress(psycopg.errors.UniqueViolation, psycopg.errors.LockNotAvailable), self._moment():
+            insert(*values, **fields)
 
     def _edit(self, statement: str, *values: Any) -> bool:
         try:
-            with self.database.transaction():  # what only reads is not to fail where autovacuum holds a catalog
-                self.database.execute("set local lock_timeout = '1ms'")
+            with self._moment():
                 self.database.execute(statement.encode(), values)
         except psycopg.errors.LockNotAvailable:
             return False
         return True
 
-    def _rows(self, query: str) -> list[Row]:
-        return _rows(self.database, query)
-
-
-def _rows(connection: Connection, query: str) -> list[Row]:
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(query.encode()).fetchall()
+    @contextmanager
+    def _moment(self) -> Iterator[None]:
+        """A transaction that hardly waits. Reads do not fail where autovacuum holds a catalog."""
+        with self.database.transaction():
+            self.database.execute("set local lock_timeout = '1ms'")
+            yield
 
 
 def _lies_in(contact: UUID, ranges: Sequence[Range]) -> bool:

@@ -198,11 +198,7 @@ def test_more_than_can_be_counted_is_estimated_from_statistics_or_not_at_all(
     factory.contact(other)
     database.execute("analyze contacts")  # which soon knows too little
     for tenant, number in ((organization, 101_000), (other, 1)):
-        database.execute(
-            "insert into contacts (organization_id, email) select %s, g || '@example.org'"
-            " from generate_series(1, %s) g",
-            (tenant, number),
-        )
+        factory.crowd(tenant, number)
     factory.campaign(organization)
     automation(max_rows=1000).step()
 

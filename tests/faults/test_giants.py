@@ -25,16 +25,12 @@ STEPS_AT_MOST = 2
 @pytest.fixture(scope="module")
 def giant(rig: Rig) -> UUID:
     """An organization of a million contacts."""
-    rig.set_scene()
     with rig.connect() as database:
-        database.execute("truncate organizations cascade")
         database.execute("set statement_timeout = 0")
-        organization = Factory(database).organization(rig.system_user)
-        database.execute(
-            "insert into contacts (organization_id, email)"
-            " select %s, i || '@example.org' from generate_series(1, %s) as i",
-            (organization, CONTACTS),
-        )
+        factory = Factory(database)
+        factory.empty()
+        organization = factory.organization(rig.system_user)
+        factory.crowd(organization, CONTACTS)
     return organization
 
 
@@ -43,7 +39,7 @@ def database(rig: Rig, giant: UUID) -> Iterator[psycopg.Connection[Any]]:
     with rig.connect() as database:
         yield database
         database.execute("delete from campaigns")
-        database.execute("truncate campaign_runner.runs, campaign_runner.run_errors, campaign_runner.launches cascade")
+        Factory(database).empty_ledger()
 
 
 @pytest.mark.parametrize("workers", [1, 4])

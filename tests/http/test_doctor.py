@@ -31,11 +31,11 @@ def clinic(service: Service, environment: dict[str, str], monkeypatch: pytest.Mo
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(database, "_shared", None)
-    organization = service.add_organization()
-    service.add_contacts(organization, 3)
-    service.add_campaign(organization)
+    organization = service.organization()
+    service.factory.crowd(organization, 3)
+    service.factory.campaign(organization)
     service.run()
-    service.add_campaign(organization)
+    service.factory.campaign(organization)
     yield service
     if database._shared is not None:
         database._shared[1].close()
@@ -96,12 +96,9 @@ def test_an_index_that_a_failed_build_left_is_named(clinic: Service) -> None:
     """Two contacts with one address, in a unique index that is built concurrently: Postgres leaves it, invalid."""
     [(command,)] = clinic.execute("select indexdef from pg_indexes where indexname = 'campaign_runner_addresses_idx'")
     with broken(clinic, "drop index campaign_runner_addresses_idx", f"drop index {ADDRESSES}; {command}"):
-        organization = clinic.add_organization()
-        clinic.execute(
-            "insert into contacts (organization_id, email) values (%s, 'ann@example.org'), (%s, 'ann@example.org')",
-            organization,
-            organization,
-        )
+        organization = clinic.organization()
+        for _ in range(2):
+            clinic.factory.contact(organization, email="ann@example.org")
         with pytest.raises(Exception, match="could not create unique index"):
             clinic.execute("create unique index concurrently campaign_runner_addresses_idx on contacts (email)")
         finding, consequence = bad(doctor.examine())
@@ -198,16 +195,13 @@ def test_a_campaign_without_a_schedule_is_named(clinic: Service) -> None:
 
 
 def test_contacts_with_one_address_are_named(clinic: Service) -> None:
-    organization = clinic.add_organization()
-    clinic.execute(
-        "insert into contacts (organization_id, email) values (%s, 'ann@example.org'), (%s, 'ANN@example.org ')",
-        organization,
-        organization,
-    )
+    organization = clinic.organization()
+    for email in ("ann@example.org", "ANN@example.org "):
+        clinic.factory.contact(organization, email=email)
     finding = only(doctor.examine())
     assert (finding.check, finding.severity) == ("duplicates", "warning")
     assert finding.message.startswith("1 address of more than one contact, in all 5 contacts")
-    assert organization in finding.message
+    assert str(organization) in finding.message
     assert "ann" not in finding.message
 
 

@@ -8,24 +8,19 @@ import httpx
 import pytest
 
 from runner.health import Health
+from tests.support import records
 from tests.support.service import Service
 
 
-def everything(service: Service) -> tuple[list[object], list[object]]:
-    return service.snapshot(), service.execute("select at from campaign_runner.last_tick")
-
-
 def test_it_is_200_until_a_campaign_has_waited_too_long_and_again_after_its_launch(service: Service) -> None:
-    organization = service.add_organization()
-    service.add_contacts(organization, 3)
-    campaign = service.add_campaign(organization)
-    before = everything(service)
+    campaign = service.due_campaign()
+    before = records.everything(service.database)
 
     in_time = service.request("GET", "/health")
     assert in_time.status_code == 200
     assert in_time.headers["Content-Type"] == "application/json"
     assert in_time.headers["Cache-Control"] == "no-store"
-    assert everything(service) == before
+    assert records.everything(service.database) == before
 
     service.execute("update campaigns set scheduled_at = now() - interval '11 minutes'")
     late = service.request("GET", "/health")
@@ -33,8 +28,8 @@ def test_it_is_200_until_a_campaign_has_waited_too_long_and_again_after_its_laun
     assert late.headers["Content-Type"] == "application/json"
     assert late.headers["Retry-After"] == "60"
     assert late.json().keys() == in_time.json().keys()
-    assert late.json()["oldest_due"]["campaign_id"] == campaign
-    assert service.status(campaign) == "scheduled"
+    assert late.json()["oldest_due"]["campaign_id"] == str(campaign)
+    assert records.status(service.database, campaign) == "scheduled"
 
     service.run()
     well = service.request("GET", "/health")
@@ -48,7 +43,7 @@ def test_it_is_200_until_a_campaign_has_waited_too_long_and_again_after_its_laun
 
 def test_head_says_the_same_without_a_body(service: Service) -> None:
     assert service.request("HEAD", "/health").status_code == 200
-    service.add_campaign(service.add_organization())
+    service.factory.campaign(service.organization())
     service.execute("update campaigns set scheduled_at = now() - interval '11 minutes'")
     late = service.request("HEAD", "/health")
     assert (late.status_code, late.content) == (503, b"")

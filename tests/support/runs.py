@@ -28,17 +28,17 @@ end $$
 class Run:
     """Calls the RPC functions as the service role."""
 
-    def __init__(self, connection: psycopg.Connection[Any], run_id: UUID, system_user_id: str) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], run_id: UUID, system_user: UUID) -> None:
         self.connection = connection
         self.run_id = run_id
-        self.system_user_id = system_user_id
+        self.system_user = system_user
 
     def step(self, *, max_rows: int = 20_000, commit: bool = True) -> dict[str, Any]:
         """One step; without `commit` its transaction stays open."""
         answer = self._call(
             "select public.campaign_runner_step(%s, null, %s, '{member}', %s)",
             self.run_id,
-            self.system_user_id,
+            self.system_user,
             max_rows,
         )
         if commit:
