@@ -10,8 +10,8 @@ from uuid import UUID
 
 import psycopg
 
+from tests.support.automation import Automation
 from tests.support.factory import Factory
-from tests.support.runs import Run
 
 
 def test_twenty_runs_over_one_long_audience_launch_it_once_and_whole(
@@ -20,10 +20,10 @@ def test_twenty_runs_over_one_long_audience_launch_it_once_and_whole(
     organization = factory.organization(system_user)
     factory.crowd(organization, 2_000)
     factory.campaign(organization)
-    runs: list[Run] = [new_run() for _ in range(20)]
+    runs: list[Automation] = [new_run() for _ in range(20)]
     start = Barrier(len(runs))
 
-    def work(run: Run) -> list[str]:
+    def work(run: Automation) -> list[str]:
         start.wait()
         while True:
             answer = run.step(max_rows=100)

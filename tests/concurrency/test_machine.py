@@ -25,8 +25,8 @@ from hypothesis.stateful import (
 )
 
 from tests.support import oracle, records
+from tests.support.automation import Automation
 from tests.support.factory import Factory
-from tests.support.runs import Run
 
 Connection = psycopg.Connection[Any]
 Row = dict[str, Any]
@@ -82,12 +82,12 @@ class Machine(RuleBasedStateMachine):
     contacts = Bundle("contacts")
     campaigns = Bundle("campaigns")
 
-    def __init__(self, database: Connection, workers: Sequence[Run]) -> None:
+    def __init__(self, database: Connection, system_user: UUID, workers: Sequence[Automation]) -> None:
         super().__init__()
         self.database = database
         self.factory = Factory(database)
+        self.system_user = system_user
         self.workers = workers
-        self.system_user = workers[0].system_user
         self.open: dict[int, Step] = {}
         self.covered: dict[int, dict[UUID, str | None]] = {}
         self.launches: Counter[UUID] = Counter()
@@ -250,7 +250,7 @@ class Machine(RuleBasedStateMachine):
             self._commit(worker)
         for organization in ORGANIZATIONS:
             self._join(organization)
-        self.database.execute("select public.campaign_runner_retry(null)")
+        self.workers[0].retry()
         # Generated and reconciled, a contact at a time; and as much again for what is sent back.
         [(steps,)] = self.database.execute(
             "select 4 * (select count(*) from campaigns) * (select count(*) + 1 from contacts)"
@@ -292,7 +292,7 @@ class Machine(RuleBasedStateMachine):
         self.open[worker] = step
         return answer
 
-    def _check_launch(self, run: Run, tables: oracle.Tables, launch: Row, earlier: Row | None) -> None:
+    def _check_launch(self, run: Automation, tables: oracle.Tables, launch: Row, earlier: Row | None) -> None:
         campaign_id = launch["campaign_id"]
         [campaign] = [k for k in tables["campaigns"] if k["id"] == campaign_id]
         assert campaign["status"] == "scheduled"
@@ -378,12 +378,12 @@ def _lies_in(contact: UUID, ranges: Sequence[Range]) -> bool:
 
 
 def test_no_order_of_edits_steps_crashes_and_overlaps_breaks_a_promise(
-    database: Connection, new_run: Callable[..., Run]
+    database: Connection, system_user: UUID, new_run: Callable[..., Automation]
 ) -> None:
     run = new_run()
     workers = [run, new_run(run), new_run()]
     run_state_machine_as_test(
-        lambda: Machine(database, workers),  # type: ignore[arg-type]  # any callable that makes one
+        lambda: Machine(database, system_user, workers),  # type: ignore[arg-type]  # any callable that makes one
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=50,

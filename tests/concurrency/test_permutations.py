@@ -12,9 +12,9 @@ import psycopg
 import pytest
 
 from tests.support import records
+from tests.support.automation import Automation
 from tests.support.factory import Factory
 from tests.support.gate import gate, wait_until_held_up
-from tests.support.runs import Run
 
 Connection = psycopg.Connection[Any]
 
@@ -41,7 +41,7 @@ def editor(database_url: str) -> Iterator[Connection]:
 
 
 def test_claim_claim__the_second_run_leaves_a_claimed_campaign_alone(
-    run: Run, rival: Run, campaign: UUID, database: Connection
+    run: Automation, rival: Automation, campaign: UUID, database: Connection
 ) -> None:
     first = run.step(commit=False)
     second = rival.step()
@@ -54,7 +54,7 @@ def test_claim_claim__the_second_run_leaves_a_claimed_campaign_alone(
 
 
 def test_claim_claim__the_second_run_takes_a_campaign_whose_claim_was_rolled_back(
-    run: Run, rival: Run, campaign: UUID, database: Connection
+    run: Automation, rival: Automation, campaign: UUID, database: Connection
 ) -> None:
     run.step(commit=False)
     assert rival.step()["busy"] == 1
@@ -65,7 +65,7 @@ def test_claim_claim__the_second_run_takes_a_campaign_whose_claim_was_rolled_bac
 
 
 def test_step_step__two_steps_of_a_run_launch_side_by_side(
-    run: Run, second_connection: Run, campaign: UUID, organization: UUID, factory: Factory
+    run: Automation, second_connection: Automation, campaign: UUID, organization: UUID, factory: Factory
 ) -> None:
     """The first to enter the run into the ledger keeps the other from it, and must not make it wait."""
     run.step(commit=False)
@@ -76,8 +76,8 @@ def test_step_step__two_steps_of_a_run_launch_side_by_side(
 
 
 def test_step_failure__a_failure_that_cannot_be_recorded_undoes_no_other_launch(
-    run: Run,
-    rival: Run,
+    run: Automation,
+    rival: Automation,
     campaign: UUID,
     organization: UUID,
     factory: Factory,
@@ -99,7 +99,7 @@ def test_step_failure__a_failure_that_cannot_be_recorded_undoes_no_other_launch(
 
 
 def test_slice_slice__two_runs_work_on_different_slices_of_one_audience(
-    run: Run, rival: Run, campaign: UUID, database: Connection
+    run: Automation, rival: Automation, campaign: UUID, database: Connection
 ) -> None:
     run.step(max_rows=10)  # lays out slices
     first = run.step(max_rows=10, commit=False)
@@ -111,7 +111,7 @@ def test_slice_slice__two_runs_work_on_different_slices_of_one_audience(
 
 
 def test_claim_pause__a_campaign_paused_before_the_flip_stays_paused(
-    run: Run, editor: Connection, campaign: UUID, database: Connection
+    run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
     editor.execute("update campaigns set status = 'paused' where id = %s", (campaign,))
     assert run.step()["busy"] == 1  # it does not wait for the editor, and does not launch behind its back
@@ -124,7 +124,7 @@ def test_claim_pause__a_campaign_paused_before_the_flip_stays_paused(
 
 
 def test_claim_pause__an_edit_that_is_rolled_back_holds_nothing_up(
-    run: Run, editor: Connection, campaign: UUID, database: Connection
+    run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
     editor.execute("update campaigns set status = 'paused' where id = %s", (campaign,))
     assert run.step()["busy"] == 1
@@ -134,7 +134,7 @@ def test_claim_pause__an_edit_that_is_rolled_back_holds_nothing_up(
 
 
 def test_flip_edit_rules__rules_that_are_being_edited_are_not_launched_by(
-    run: Run, editor: Connection, campaign: UUID, database: Connection
+    run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
     editor.execute(
         "update campaign_target_rules set include_emails = '{1@example.org}' where campaign_id = %s", (campaign,)
@@ -146,7 +146,7 @@ def test_flip_edit_rules__rules_that_are_being_edited_are_not_launched_by(
 
 
 def test_generate_edit_rules__the_audience_is_made_anew_by_the_new_rules(
-    run: Run, editor: Connection, campaign: UUID, database: Connection
+    run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
     run.first_slice(max_rows=60)
     run.step(max_rows=60)
@@ -162,7 +162,7 @@ def test_generate_edit_rules__the_audience_is_made_anew_by_the_new_rules(
 
 
 def test_generate_unsubscribe__who_unsubscribes_behind_the_cursor_is_no_recipient(
-    run: Run, campaign: UUID, database: Connection
+    run: Automation, campaign: UUID, database: Connection
 ) -> None:
     run.first_slice(max_rows=30)
     database.execute(
@@ -173,7 +173,7 @@ def test_generate_unsubscribe__who_unsubscribes_behind_the_cursor_is_no_recipien
 
 
 def test_slice_slice_edit_rules__rules_edited_when_nobody_could_end_the_launch_hold(
-    run: Run, rival: Run, editor: Connection, campaign: UUID, database: Connection
+    run: Automation, rival: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
     """Each of the two steps that work on the last two slices sees the other's as unfinished, so neither flips."""
     progress = (
@@ -200,7 +200,7 @@ def test_slice_slice_edit_rules__rules_edited_when_nobody_could_end_the_launch_h
 
 
 def test_slice_deliver__a_row_that_stops_being_pending_while_we_wait_for_it_is_not_deleted(
-    run: Run, editor: Connection, campaign: UUID, database: Connection
+    run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
     run.first_slice(max_rows=30)
     [(contact,)] = database.execute("select min(contact_id::text) from campaign_recipients").fetchall()
@@ -228,7 +228,7 @@ def test_slice_deliver__a_row_that_stops_being_pending_while_we_wait_for_it_is_n
 
 
 def test_generate_insert__a_recipient_that_somebody_commits_beside_us_is_no_error(
-    run: Run, editor: Connection, campaign: UUID, database: Connection, database_url: str
+    run: Automation, editor: Connection, campaign: UUID, database: Connection, database_url: str
 ) -> None:
     """It comes after our look at what is there, and before our own row."""
     [(first, last)] = database.execute("select min(id::text), max(id::text) from contacts").fetchall()
@@ -248,7 +248,7 @@ def test_generate_insert__a_recipient_that_somebody_commits_beside_us_is_no_erro
 
 
 def test_flip_unsubscribe__whoever_unsubscribed_before_a_held_up_flip_is_no_recipient(
-    run: Run, editor: Connection, campaign: UUID, database: Connection
+    run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
     """The flip that could not be made leaves nothing behind that a later one would take for the audience."""
     editor.execute("update campaigns set name = 'Renamed' where id = %s", (campaign,))
@@ -260,7 +260,7 @@ def test_flip_unsubscribe__whoever_unsubscribed_before_a_held_up_flip_is_no_reci
 
 
 def test_flip_delete__a_campaign_that_is_being_deleted_is_not_launched(
-    run: Run, editor: Connection, campaign: UUID, database: Connection
+    run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
     run.first_slice(max_rows=30)
     editor.execute("delete from campaigns where id = %s", (campaign,))
@@ -275,7 +275,7 @@ def test_flip_delete__a_campaign_that_is_being_deleted_is_not_launched(
 
 
 def test_step_report__the_report_waits_for_a_step_that_is_still_running(
-    run: Run, second_connection: Run, campaign: UUID
+    run: Automation, second_connection: Automation, campaign: UUID
 ) -> None:
     run.step(commit=False)
     with second_connection.waiting(second_connection.report) as report:  # asks, and is seen to wait for the step
@@ -284,7 +284,7 @@ def test_step_report__the_report_waits_for_a_step_that_is_still_running(
 
 
 def test_step_report__the_report_names_what_a_running_step_launches_after_it_was_asked_for(
-    run: Run, second_connection: Run, campaign: UUID, database: Connection, database_url: str
+    run: Automation, second_connection: Automation, campaign: UUID, database: Connection, database_url: str
 ) -> None:
     [(contact,)] = database.execute("select id from contacts order by id limit 1").fetchall()
     with ExitStack() as held_up:
@@ -296,7 +296,7 @@ def test_step_report__the_report_names_what_a_running_step_launches_after_it_was
 
 
 def test_report_step__a_step_that_comes_after_the_report_is_refused(
-    run: Run, campaign: UUID, database: Connection
+    run: Automation, campaign: UUID, database: Connection
 ) -> None:
     assert run.report()["campaigns"] == []
     with pytest.raises(psycopg.DatabaseError) as refusal:

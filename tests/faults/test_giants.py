@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from threading import Barrier, Event, Lock
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -70,12 +70,11 @@ def test_a_campaign_of_a_million_delays_a_fresh_one_of_another_organization_by_a
                     delays[worker] += 1
 
     with ExitStack() as connections, ThreadPoolExecutor(workers) as crew:
-        first = None
+        run_id = uuid4()
         works = []
         for worker in range(workers):
-            run = Automation(connections.enter_context(rig.connect()), rig.system_user, max_rows=STEP_ROWS)
-            run.run_id = first.run_id if first else run.run_id
-            first = first or run
+            connection = connections.enter_context(rig.connect())
+            run = Automation(connection, rig.system_user, run_id=run_id, max_rows=STEP_ROWS)
             works.append(crew.submit(work, worker, run))
         all_at_work.wait()
         small = factory.campaign(other)

@@ -11,6 +11,7 @@ from uuid import UUID
 import psycopg
 
 from tests.support import oracle, records
+from tests.support.automation import Automation
 
 Connection = psycopg.Connection[Any]
 Answer = Mapping[str, Any]  # the body of a run's answer
@@ -100,7 +101,7 @@ def _check_reports(database: Connection, found: Violations, answers: Mapping[UUI
     runs = {launch["run_id"] for launch in launches} | set(answers)
     for run in runs:
         made = sorted(str(launch["campaign_id"]) for launch in launches if launch["run_id"] == run)
-        [report] = records.rows(database, "select public.campaign_runner_report(%s) as body", run)
-        for name, body in (("report", report["body"]), ("answer", answers.get(run))):
+        report = Automation(database, run_id=run).report()
+        for name, body in (("report", report), ("answer", answers.get(run))):
             if body is not None and sorted(c["campaign_id"] for c in body["campaigns"]) != made:
                 found.lost.append(f"the {name} of run {run} does not name just the {len(made)} launches that it made")
