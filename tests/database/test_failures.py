@@ -487,11 +487,11 @@ def test_a_launch_that_began_in_time_is_finished_however_late_it_gets(
     assert records.status(database, campaign) == "sending"
 
 
-def test_an_unknown_organization_is_refused(automation: Automate, database: Connection) -> None:
-    for call in (automation(organization=uuid4()).step, automation(organization=uuid4()).preview):
-        with pytest.raises(psycopg.Error) as raised:
-            call()
-        assert raised.value.sqlstate == "CR404"
+@pytest.mark.parametrize("call", [Automation.step, Automation.preview, Automation.health])
+def test_an_unknown_organization_is_refused(call: Callable[[Automation], object], automation: Automate) -> None:
+    with pytest.raises(psycopg.Error) as raised:
+        call(automation(organization=uuid4()))
+    assert raised.value.sqlstate == "CR404"
 
 
 @pytest.mark.parametrize("call", ["step", "preview"])

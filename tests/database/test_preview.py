@@ -204,5 +204,3 @@ def test_the_preview_writes_nothing(
     before = records.everything(database)
     automation(max_rows=2).preview_campaign(campaign)
     assert records.everything(database) == before
-    query = "select provolatile from pg_proc where oid = to_regproc('public.campaign_runner_preview_campaign')"
-    assert records.rows(database, query) == [{"provolatile": "s"}]

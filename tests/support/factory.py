@@ -49,13 +49,13 @@ class Factory:
         return UUID(str(row["id"]))
 
     def contacts(self, organization: UUID, number: int, **columns: LiteralString) -> list[UUID]:
-        """A crowd whose ids the test needs. The ids are in their order."""
+        """Many contacts. Returns their ids, in order."""
         ids = sorted(uuid4() for _ in range(number))
         self._insert_contacts(organization, number, {"id": "(%(ids)s::uuid[])[i]", **columns}, ids)
         return ids
 
     def crowd(self, organization: UUID, number: int, **columns: LiteralString) -> None:
-        """Any number of contacts. A column is an SQL expression over `i`, the number of the contact, from 1 on."""
+        """Many contacts, made by the database. A column is an SQL expression over `i`, which counts them from 1."""
         self._insert_contacts(organization, number, columns)
 
     def tag(self, organization: UUID, name: str, *contacts: UUID, id: UUID | None = None) -> UUID:
