@@ -16,6 +16,7 @@ from psycopg import sql
 from local.binaries import available_versions
 from local.migration import apply_migrations
 from local.postgres import Postgres
+from tests.support.factory import Factory
 from tests.support.memory import MEMORY
 from tests.support.server import GivenServer, Server
 
@@ -83,6 +84,16 @@ def database(database_url: str) -> Iterator[Connection]:
     """The test's connection to its database, as the owner of the tables."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture
+def factory(database: Connection) -> Factory:
+    return Factory(database)
+
+
+@pytest.fixture
+def system_user(factory: Factory) -> UUID:
+    return factory.user()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, LiteralString, Self
 from uuid import UUID, uuid4
 
 import httpx
@@ -17,6 +17,7 @@ from psycopg import sql
 from local.function import Function
 from local.postgres import SUPERUSER
 from local.stack import Stack
+from tests.support.caller import Caller
 from tests.support.factory import Factory
 
 # A machine of 8 GB, as a hosted project with two cores has. No vacuum and no checkpoint comes at a moment of its own.
@@ -28,7 +29,6 @@ SETTINGS = {
     "log_line_prefix": "%m [%p] %d %a ",
     "log_min_duration_statement": "50ms",
 }
-COUNTRIES = 20
 STATEMENT_OF_THE_API = re.compile(r" postgres\.js LOG:  duration: ([\d.]+) ms")
 BUDGET_SECONDS = 3_000  # one POST is to finish the work
 
@@ -41,7 +41,7 @@ class Bed:
         self.system_user = uuid4()
         self.token = secrets.token_urlsafe(32)
         # Made once: the certificates that a client reads at first take as long as ten steps.
-        self._http = httpx.Client(timeout=BUDGET_SECONDS)
+        self._http = httpx.Client()
 
     def __enter__(self) -> Self:
         self.stack.__enter__()
@@ -78,15 +78,15 @@ class Bed:
     def organization(self, contacts: int, *, checked: bool = True) -> UUID:
         """An organization with contacts in twenty countries, who all qualify by default."""
         organization = self.factory.organization(self.system_user)
-        statement = b"""
-            insert into public.contacts (organization_id, email, country)
-            select %s, i || '@example.org', chr(65 + i %% 26) || chr(65 + i %% %s) from generate_series(1, %s) i
-        """
+        columns: dict[str, LiteralString] = {
+            "email": "i || '@example.org'",
+            "country": "chr(65 + i %% 26) || chr(65 + i %% 20)",
+        }
         if checked:
-            self.owner.execute(statement, (organization, COUNTRIES, contacts))
+            self.factory.crowd(organization, contacts, **columns)
         else:
             with self.without_checks() as superuser:
-                superuser.execute(statement, (organization, COUNTRIES, contacts))
+                Factory(superuser).crowd(organization, contacts, **columns)
         return organization
 
     def campaign(self, organization: UUID, *, is_due: bool = True, rules: dict[str, Any] | None = None) -> UUID:
@@ -94,9 +94,9 @@ class Bed:
         return self.factory.campaign(organization, status="scheduled" if is_due else "draft", rules=rules)
 
     def clear(self) -> None:
-        """Take away campaigns, recipients and ledger, and leave the contacts."""
-        self.execute("truncate public.campaign_recipients, public.activity_events, campaign_runner.launches cascade")
-        self.execute("truncate campaign_runner.runs, campaign_runner.run_errors cascade")
+        """Delete campaigns, recipients and ledger, and leave the contacts."""
+        self.execute("truncate public.campaign_recipients, public.activity_events")
+        self.factory.empty_ledger()
         self.execute("drop table if exists public.raw_recipients")
         self.execute("delete from public.campaigns")
         self.settle("campaigns", "campaign_recipients")
@@ -131,8 +131,8 @@ class Bed:
 
     def post(self, function: Function, query: str = "") -> dict[str, Any]:
         """Call the function. Its work must be complete."""
-        headers = {"Authorization": f"Bearer {self.token}"}
-        response = self._http.post(function.url + query, headers=headers)
+        caller = Caller(url=function.url, token=self.token, timeout=BUDGET_SECONDS, send=self._http.request)
+        response = caller.post(query)
         if response.status_code != 200 or response.headers["X-Run-Complete"] != "true":
             raise RuntimeError(f"the function answered {response.status_code}: {response.text[:500]}")
         body: dict[str, Any] = response.json()

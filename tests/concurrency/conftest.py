@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 import psycopg
 import pytest
 
-from tests.support.runs import Run
-
-SYSTEM_USER = "00000000-0000-4000-8000-000000000001"
+from tests.support.automation import Automation
 
 
 @pytest.fixture
-def new_run(database: psycopg.Connection[Any], database_url: str) -> Iterator[Callable[..., Run]]:
+def new_run(database_url: str, system_user: UUID) -> Iterator[Callable[..., Automation]]:
     """Makes runs; `of` another run shares its id."""
-    database.execute("insert into auth.users (id) values (%s) on conflict do nothing", (SYSTEM_USER,))
-    database.execute("insert into profiles (id) values (%s) on conflict do nothing", (SYSTEM_USER,))
     connections = []
 
-    def make(of: Run | None = None) -> Run:
+    def make(of: Automation | None = None) -> Automation:
         connection = psycopg.connect(database_url)
         connection.execute("set role service_role")
         connection.commit()
         connections.append(connection)
-        return Run(connection, of.run_id if of else uuid4(), SYSTEM_USER)
+        return Automation(connection, system_user, run_id=of.run_id if of else None)
 
     yield make
     for connection in connections:
@@ -34,16 +29,16 @@ def new_run(database: psycopg.Connection[Any], database_url: str) -> Iterator[Ca
 
 
 @pytest.fixture
-def run(new_run: Callable[..., Run]) -> Run:
+def run(new_run: Callable[..., Automation]) -> Automation:
     return new_run()
 
 
 @pytest.fixture
-def rival(new_run: Callable[..., Run]) -> Run:
+def rival(new_run: Callable[..., Automation]) -> Automation:
     return new_run()
 
 
 @pytest.fixture
-def second_connection(new_run: Callable[..., Run], run: Run) -> Run:
+def second_connection(new_run: Callable[..., Automation], run: Automation) -> Automation:
     """The same run, over another connection."""
     return new_run(run)

@@ -6,31 +6,24 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
+from uuid import UUID
 
 import psycopg
 
-from tests.support.runs import Run
+from tests.support.automation import Automation
+from tests.support.factory import Factory
 
 
 def test_twenty_runs_over_one_long_audience_launch_it_once_and_whole(
-    database: psycopg.Connection[Any], new_run: Any
+    database: psycopg.Connection[Any], factory: Factory, system_user: UUID, new_run: Any
 ) -> None:
-    database.execute("insert into organizations (name) values ('Organization')")
-    database.execute(
-        "insert into organization_members (organization_id, user_id) select o.id, p.id from organizations o, profiles p"
-    )
-    database.execute(
-        "insert into contacts (organization_id, email)"
-        " select o.id, i || '@example.org' from organizations o, generate_series(1, 2000) i"
-    )
-    database.execute(
-        "insert into campaigns (organization_id, name, status, scheduled_at)"
-        " select id, 'Campaign', 'scheduled', now() from organizations"
-    )
-    runs: list[Run] = [new_run() for _ in range(20)]
+    organization = factory.organization(system_user)
+    factory.crowd(organization, 2_000)
+    factory.campaign(organization)
+    runs: list[Automation] = [new_run() for _ in range(20)]
     start = Barrier(len(runs))
 
-    def work(run: Run) -> list[str]:
+    def work(run: Automation) -> list[str]:
         start.wait()
         while True:
             answer = run.step(max_rows=100)

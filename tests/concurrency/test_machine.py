@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -23,10 +24,10 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from psycopg.rows import dict_row
 
-from tests.support import oracle
-from tests.support.runs import Run
+from tests.support import oracle, records
+from tests.support.automation import Automation
+from tests.support.factory import Factory
 
 Connection = psycopg.Connection[Any]
 Row = dict[str, Any]
@@ -82,9 +83,11 @@ class Machine(RuleBasedStateMachine):
     contacts = Bundle("contacts")
     campaigns = Bundle("campaigns")
 
-    def __init__(self, database: Connection, workers: Sequence[Run]) -> None:
+    def __init__(self, database: Connection, system_user: UUID, workers: Sequence[Automation]) -> None:
         super().__init__()
         self.database = database
+        self.factory = Factory(database)
+        self.system_user = system_user
         self.workers = workers
         self.open: dict[int, Step] = {}
         self.covered: dict[int, dict[UUID, str | None]] = {}
@@ -93,15 +96,10 @@ class Machine(RuleBasedStateMachine):
         self.excused: set[UUID] = set()  # may fail: the system user was no member, or rows were changed by hand
         for worker in workers:
             worker.rollback()
-        database.execute(
-            "truncate organizations, campaign_runner.runs, campaign_runner.launches, campaign_runner.run_errors cascade"
-        )
+        self.factory.empty()
         for organization in ORGANIZATIONS:
-            self._edit("insert into organizations (id, name) values (%s, 'Organization')", organization)
-            self._edit(
-                "insert into contact_tags (id, organization_id, name) values (%s, %s, 'vip')", *[organization] * 2
-            )
-            self._join(organization)
+            self.factory.organization(self.system_user, id=organization)
+            self.factory.tag(organization, "vip", id=organization)
 
     # What people do. Nobody waits for a lock for longer than a moment: then the edit is not made.
 
@@ -109,7 +107,7 @@ class Machine(RuleBasedStateMachine):
     def begin_with_contacts(self, people: list[tuple[UUID, Row]], others: list[tuple[UUID, Row]]) -> Any:
         for organization, crowd in zip(ORGANIZATIONS, (people, others), strict=True):
             for contact, fields in crowd:
-                self._insert_contact(organization, contact, fields)
+                self._add(self.factory.contact, organization, id=contact, **fields)
         return multiple(*[contact for contact, _ in people + others])
 
     @initialize(target=campaigns, campaigns=st.lists(st.tuples(st.uuids(), RULES), min_size=1, max_size=3))
@@ -120,7 +118,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(target=contacts, organization=st.sampled_from(ORGANIZATIONS), contact=st.uuids(), fields=CONTACTS)
     def add_contact(self, organization: UUID, contact: UUID, fields: Row) -> UUID:
-        self._insert_contact(organization, contact, fields)
+        self._add(self.factory.contact, organization, id=contact, **fields)
         return contact
 
     @rule(contact=contacts, fields=CONTACTS)
@@ -146,11 +144,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(target=campaigns, organization=st.sampled_from(ORGANIZATIONS), campaign=st.uuids(), rules=RULES)
     def schedule_campaign(self, organization: UUID, campaign: UUID, rules: Row | None) -> UUID:
-        self._edit(
-            "insert into campaigns (id, organization_id, name, status, scheduled_at)"
-            " values (%s, %s, 'Campaign', 'scheduled', now()) on conflict do nothing",
-            *(campaign, organization),
-        )
+        self._add(self.factory.campaign, organization, id=campaign)
         self.edit_rules(campaign, rules)
         return campaign
 
@@ -257,7 +251,7 @@ class Machine(RuleBasedStateMachine):
             self._commit(worker)
         for organization in ORGANIZATIONS:
             self._join(organization)
-        self.database.execute("select public.campaign_runner_retry(null)")
+        self.workers[0].retry()
         # Generated and reconciled, a contact at a time; and as much again for what is sent back.
         [(steps,)] = self.database.execute(
             "select 4 * (select count(*) from campaigns) * (select count(*) + 1 from contacts)"
@@ -269,17 +263,18 @@ class Machine(RuleBasedStateMachine):
                 break
         for worker in (0, 2):
             self.report(worker)
-        assert self._rows("select id from campaigns where status = 'scheduled' and scheduled_at <= now()") == []
+        due = "select id from campaigns where status = 'scheduled' and scheduled_at <= now()"
+        assert records.rows(self.database, due) == []
         for counted in (
             "select campaign_id as id from campaign_runner.launches where state = 'launched'",
             "select (payload ->> 'campaign_id')::uuid as id from activity_events",
         ):
-            assert Counter(row["id"] for row in self._rows(counted)) == self.launches
+            assert Counter(row["id"] for row in records.rows(self.database, counted)) == self.launches
 
     def _begin_step(self, worker: int, max_rows: int) -> dict[str, Any]:
         run = self.workers[worker]
         tables = oracle.read(self.database)
-        members = {row["organization_id"] for row in self._rows("select organization_id from organization_members")}
+        members = {row["organization_id"] for row in records.rows(self.database, "select * from organization_members")}
         self.excused |= {k["id"] for k in tables["campaigns"] if k["organization_id"] not in members}
         campaigns = {campaign["id"] for campaign in tables["campaigns"]}
         before = self._launches(run.connection)
@@ -298,7 +293,7 @@ class Machine(RuleBasedStateMachine):
         self.open[worker] = step
         return answer
 
-    def _check_launch(self, run: Run, tables: oracle.Tables, launch: Row, earlier: Row | None) -> None:
+    def _check_launch(self, run: Automation, tables: oracle.Tables, launch: Row, earlier: Row | None) -> None:
         campaign_id = launch["campaign_id"]
         [campaign] = [k for k in tables["campaigns"] if k["id"] == campaign_id]
         assert campaign["status"] == "scheduled"
@@ -345,8 +340,8 @@ class Machine(RuleBasedStateMachine):
             self.covered.setdefault(launch, {}).update(verdicts)
 
     def _launches(self, connection: Connection) -> dict[int, Row]:
-        launches = _rows(connection, "select * from campaign_runner.launches")
-        slices = _rows(connection, "select * from campaign_runner.launch_slices")
+        launches = records.rows(connection, "select * from campaign_runner.launches")
+        slices = records.rows(connection, "select * from campaign_runner.launch_slices")
         for launch in launches:
             launch["ranges"] = [
                 (each["lo"], each["cursor"] or (None if each["hi"] == LAST else each["hi"]))
@@ -355,37 +350,28 @@ class Machine(RuleBasedStateMachine):
             ]
         return {launch["id"]: launch for launch in launches}
 
-    def _insert_contact(self, organization: UUID, contact: UUID, fields: Mapping[str, Any]) -> None:
-        columns = ", ".join(["id", "organization_id", *fields])
-        values = ", ".join(["%s"] * (2 + len(fields)))
-        self._edit(
-            f"insert into contacts ({columns}) values ({values}) on conflict do nothing",
-            *(contact, organization, *fields.values()),
-        )
-
     def _join(self, organization: UUID) -> None:
-        self._edit(
-            "insert into organization_members (organization_id, user_id, role) values (%s, %s, 'member')"
-            " on conflict do nothing",
-            *(organization, self.workers[0].system_user_id),
-        )
+        self._add(self.factory.member, organization, self.system_user)
+
+    def _add(self, insert: Callable[..., object], *values: Any, **fields: Any) -> None:
+        """Insert a row that is not there yet."""
+        with suppress(psycopg.errors.UniqueViolation, psycopg.errors.LockNotAvailable), self._moment():
+            insert(*values, **fields)
 
     def _edit(self, statement: str, *values: Any) -> bool:
         try:
-            with self.database.transaction():  # what only reads is not to fail where autovacuum holds a catalog
-                self.database.execute("set local lock_timeout = '1ms'")
+            with self._moment():
                 self.database.execute(statement.encode(), values)
         except psycopg.errors.LockNotAvailable:
             return False
         return True
 
-    def _rows(self, query: str) -> list[Row]:
-        return _rows(self.database, query)
-
-
-def _rows(connection: Connection, query: str) -> list[Row]:
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(query.encode()).fetchall()
+    @contextmanager
+    def _moment(self) -> Iterator[None]:
+        """A transaction that hardly waits. Reads do not fail where autovacuum holds a catalog."""
+        with self.database.transaction():
+            self.database.execute("set local lock_timeout = '1ms'")
+            yield
 
 
 def _lies_in(contact: UUID, ranges: Sequence[Range]) -> bool:
@@ -394,12 +380,12 @@ def _lies_in(contact: UUID, ranges: Sequence[Range]) -> bool:
 
 @pytest.mark.parametrize("examples", EXAMPLES)
 def test_no_order_of_edits_steps_crashes_and_overlaps_breaks_a_promise(
-    examples: int, database: Connection, new_run: Callable[..., Run]
+    examples: int, database: Connection, system_user: UUID, new_run: Callable[..., Automation]
 ) -> None:
     run = new_run()
     workers = [run, new_run(run), new_run()]
     run_state_machine_as_test(
-        lambda: Machine(database, workers),  # type: ignore[arg-type]  # any callable that makes one
+        lambda: Machine(database, system_user, workers),  # type: ignore[arg-type]  # any callable that makes one
         settings=settings(
             max_examples=examples,
             stateful_step_count=50,

@@ -6,44 +6,30 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 import psycopg
 import pytest
 
-from tests.support.runs import Run
+from tests.support import records
+from tests.support.automation import Automation
+from tests.support.factory import Factory
 from tests.support.step_gate import gate, wait_until_held_up
 
 Connection = psycopg.Connection[Any]
 
 
 @pytest.fixture
-def organization(database: Connection) -> str:
-    organization = str(uuid4())
-    database.execute("insert into organizations (id, name) values (%s, 'Organization')", (organization,))
-    database.execute(
-        "insert into organization_members (organization_id, user_id) select %s, id from profiles", (organization,)
-    )
-    database.execute(
-        "insert into contacts (organization_id, email)"
-        " select %s, i || '@example.org' from generate_series(1, 100) as i",
-        (organization,),
-    )
+def organization(factory: Factory, system_user: UUID) -> UUID:
+    """An organization of a hundred contacts, whom their addresses number."""
+    organization = factory.organization(system_user)
+    factory.crowd(organization, 100, email="i || '@example.org'")
     return organization
 
 
 @pytest.fixture
-def campaign(database: Connection, organization: str) -> str:
-    campaign = str(uuid4())
-    database.execute(
-        "insert into campaigns (id, organization_id, name, status, scheduled_at)"
-        " values (%s, %s, 'Campaign', 'scheduled', now() - interval '1 minute')",
-        (campaign, organization),
-    )
-    database.execute(
-        "insert into campaign_target_rules (campaign_id, organization_id) values (%s, %s)", (campaign, organization)
-    )
-    return campaign
+def campaign(factory: Factory, organization: UUID) -> UUID:
+    return factory.campaign(organization, rules={})
 
 
 @pytest.fixture
@@ -54,84 +40,66 @@ def editor(database_url: str) -> Iterator[Connection]:
         editor.rollback()
 
 
-def recipients(database: Connection, campaign: str) -> int:
-    [(count,)] = database.execute(
-        "select count(*) from campaign_recipients where campaign_id = %s", (campaign,)
-    ).fetchall()
-    return int(count)
-
-
-def status(database: Connection, campaign: str) -> str:
-    [(status,)] = database.execute("select status from campaigns where id = %s", (campaign,)).fetchall()
-    return str(status)
-
-
 def test_claim_claim__the_second_run_leaves_a_claimed_campaign_alone(
-    run: Run, rival: Run, campaign: str, database: Connection
+    run: Automation, rival: Automation, campaign: UUID, database: Connection
 ) -> None:
     first = run.step(commit=False)
     second = rival.step()
     run.commit()
 
     assert (first["launched"], second["launched"], second["busy"]) == (1, 0, 1)
-    assert [c["campaign_id"] for c in run.report()["campaigns"]] == [campaign]
+    assert [c["campaign_id"] for c in run.report()["campaigns"]] == [str(campaign)]
     assert rival.report()["campaigns"] == []
-    assert recipients(database, campaign) == 100
+    assert len(records.recipients(database, campaign)) == 100
 
 
 def test_claim_claim__the_second_run_takes_a_campaign_whose_claim_was_rolled_back(
-    run: Run, rival: Run, campaign: str, database: Connection
+    run: Automation, rival: Automation, campaign: UUID, database: Connection
 ) -> None:
     run.step(commit=False)
     assert rival.step()["busy"] == 1
     run.rollback()
     assert rival.step()["launched"] == 1
-    assert [c["campaign_id"] for c in rival.report()["campaigns"]] == [campaign]
-    assert recipients(database, campaign) == 100
+    assert [c["campaign_id"] for c in rival.report()["campaigns"]] == [str(campaign)]
+    assert len(records.recipients(database, campaign)) == 100
 
 
 def test_step_step__two_steps_of_a_run_launch_side_by_side(
-    run: Run, second_connection: Run, campaign: str, organization: str, database: Connection
+    run: Automation, second_connection: Automation, campaign: UUID, organization: UUID, factory: Factory
 ) -> None:
     """The first to enter the run into the ledger keeps the other from it, and must not make it wait."""
     run.step(commit=False)
-    database.execute(
-        "insert into campaigns (organization_id, name, status, scheduled_at) values (%s, 'Other', 'scheduled', now())",
-        (organization,),
-    )
+    factory.campaign(organization)
     assert second_connection.step()["launched"] == 1
     run.commit()
     assert run.report()["processed_count"] == 2
 
 
 def test_step_failure__a_failure_that_cannot_be_recorded_undoes_no_other_launch(
-    run: Run, rival: Run, campaign: str, organization: str, database: Connection
+    run: Automation,
+    rival: Automation,
+    campaign: UUID,
+    organization: UUID,
+    factory: Factory,
+    system_user: UUID,
+    database: Connection,
 ) -> None:
     """The failure belongs to a launch that another step holds to its end."""
-    while recipients(database, campaign) < 75:
+    while len(records.recipients(database, campaign)) < 75:
         run.step(max_rows=50)
     run.step(max_rows=50, commit=False)  # the last slice, which sends the launch to reconciling
     database.execute("delete from organization_members where organization_id = %s", (organization,))
-    other = str(uuid4())
-    database.execute("insert into organizations (id, name) values (%s, 'Other')", (other,))
-    database.execute(
-        "insert into organization_members (organization_id, user_id) select %s, id from profiles", (other,)
-    )
-    database.execute(
-        "insert into campaigns (organization_id, name, status, scheduled_at)"
-        " values (%s, 'Fresh', 'scheduled', now() - interval '1 minute')",
-        (other,),
-    )
+    factory.campaign(factory.organization(system_user))
 
     answer = rival.step()
     assert (answer["launched"], answer["failed"], answer["busy"]) == (1, 0, 1)
     run.commit()
     assert rival.step()["failed"] == 1
-    assert [error["campaign_id"] for error in rival.report()["errors"]] == [campaign]
+    assert [error["campaign_id"] for error in rival.report()["errors"]] == [str(campaign)]
 
 
 def test_slice_slice__two_runs_work_on_different_slices_of_one_audience(
-    run: Run, rival: Run, campaign: str, database: Connection
+    run: Automation, rival: Automation, campaign: UUID, database: Connection
 ) -> None:
     run.step(max_rows=10)  # lays out slices
     first = run.step(max_rows=10, commit=False)
@@ -139,11 +107,11 @@ def test_slice_slice__two_runs_work_on_different_slices_of_one_audience(
     run.commit()
     assert (first["contacts"], second["contacts"]) == (5, 5)
     run.finish()
-    assert recipients(database, campaign) == 100
+    assert len(records.recipients(database, campaign)) == 100
 
 
 def test_claim_pause__a_campaign_paused_before_the_flip_stays_paused(
-    run: Run, editor: Connection, campaign: str, database: Connection
+    run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
     editor.execute("update campaigns set status = 'paused' where id = %s", (campaign,))
     assert run.step()["busy"] == 1  # it does not wait for the editor, and does not launch behind its back
@@ -152,21 +120,21 @@ def test_claim_pause__a_campaign_paused_before_the_flip_stays_paused(
         "work_left": False, "laid_out": False, "busy": 0, "contacts": 0, "reconciled": 0, "launched": 0, "failed": 0,
         "timed_out": False, "to_report": None
     }  # fmt: skip
-    assert status(database, campaign) == "paused"
+    assert records.status(database, campaign) == "paused"
 
 
 def test_claim_pause__an_edit_that_is_rolled_back_holds_nothing_up(
-    run: Run, editor: Connection, campaign: str, database: Connection
+    run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
     editor.execute("update campaigns set status = 'paused' where id = %s", (campaign,))
     assert run.step()["busy"] == 1
     editor.rollback()
     assert run.step()["launched"] == 1
-    assert status(database, campaign) == "sending"
+    assert records.status(database, campaign) == "sending"
 
 
 def test_flip_edit_rules__rules_that_are_being_edited_are_not_launched_by(
-    run: Run, editor: Connection, campaign: str, database: Connection
+    run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
     editor.execute(
         "update campaign_target_rules set include_emails = '{1@example.org}' where campaign_id = %s", (campaign,)
@@ -174,38 +142,38 @@ def test_flip_edit_rules__rules_that_are_being_edited_are_not_launched_by(
     assert run.step()["busy"] == 1
     editor.commit()
     assert run.step()["launched"] == 1
-    assert recipients(database, campaign) == 1
+    assert len(records.recipients(database, campaign)) == 1
 
 
 def test_generate_edit_rules__the_audience_is_made_anew_by_the_new_rules(
-    run: Run, editor: Connection, campaign: str, database: Connection
+    run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
     run.first_slice(max_rows=60)
     run.step(max_rows=60)
-    assert recipients(database, campaign) > 30
+    assert len(records.recipients(database, campaign)) > 30
     editor.execute(
         "update campaign_target_rules set include_emails = '{1@example.org, 99@example.org}' where campaign_id = %s",
         (campaign,),
     )
     editor.commit()
     run.finish(max_rows=30)
-    assert recipients(database, campaign) == 2
-    assert status(database, campaign) == "sending"
+    assert len(records.recipients(database, campaign)) == 2
+    assert records.status(database, campaign) == "sending"
 
 
 def test_generate_unsubscribe__who_unsubscribes_behind_the_cursor_is_no_recipient(
-    run: Run, campaign: str, database: Connection
+    run: Automation, campaign: UUID, database: Connection
 ) -> None:
     run.first_slice(max_rows=30)
     database.execute(
         "update contacts set is_subscribed = false where id in (select contact_id from campaign_recipients limit 10)"
     )
     run.finish(max_rows=30)
-    assert recipients(database, campaign) == 90
+    assert len(records.recipients(database, campaign)) == 90
 
 
 def test_slice_slice_edit_rules__rules_edited_when_nobody_could_end_the_launch_hold(
-    run: Run, rival: Run, editor: Connection, campaign: str, database: Connection
+    run: Automation, rival: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
     """Each of the two steps that work on the last two slices sees the other's as unfinished, so neither flips."""
     progress = (
@@ -220,19 +188,19 @@ def test_slice_slice_edit_rules__rules_edited_when_nobody_could_end_the_launch_h
     run.commit()
     rival.commit()
     assert database.execute(progress).fetchall() == [("reconciling", 0)]
-    assert status(database, campaign) == "scheduled"
+    assert records.status(database, campaign) == "scheduled"
     editor.execute("update campaign_target_rules set include_emails = '{7@example.org}'")
     editor.commit()
 
     assert run.step(max_rows=10)["launched"] == 0
     run.finish(max_rows=10)
 
-    assert recipients(database, campaign) == 1
-    assert status(database, campaign) == "sending"
+    assert len(records.recipients(database, campaign)) == 1
+    assert records.status(database, campaign) == "sending"
 
 
 def test_slice_deliver__a_row_that_stops_being_pending_while_we_wait_for_it_is_not_deleted(
-    run: Run, editor: Connection, campaign: str, database: Connection
+    run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
     run.first_slice(max_rows=30)
     [(contact,)] = database.execute("select min(contact_id::text) from campaign_recipients").fetchall()
@@ -256,11 +224,11 @@ def test_slice_deliver__a_row_that_stops_being_pending_while_we_wait_for_it_is_n
         "select count(*) from campaign_recipients where contact_id = %s and status = 'sent'", (contact,)
     ).fetchall()
     assert left == 1
-    assert status(database, campaign) == "sending"
+    assert records.status(database, campaign) == "sending"
 
 
 def test_generate_insert__a_recipient_that_somebody_commits_beside_us_is_no_error(
-    run: Run, editor: Connection, campaign: str, database: Connection, database_url: str
+    run: Automation, editor: Connection, campaign: UUID, database: Connection, database_url: str
 ) -> None:
     """It comes after our look at what is there, and before our own row."""
     [(first, last)] = database.execute("select min(id::text), max(id::text) from contacts").fetchall()
@@ -275,12 +243,12 @@ def test_generate_insert__a_recipient_that_somebody_commits_beside_us_is_no_erro
             )
             editor.commit()
         assert stepped.result()["launched"] == 1
-    assert recipients(database, campaign) == 100
+    assert len(records.recipients(database, campaign)) == 100
     assert run.report()["errors"] == []
 
 
 def test_flip_unsubscribe__whoever_unsubscribed_before_a_held_up_flip_is_no_recipient(
-    run: Run, editor: Connection, campaign: str, database: Connection
+    run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
     """The flip that could not be made leaves nothing behind that a later one would take for the audience."""
     editor.execute("update campaigns set name = 'Renamed' where id = %s", (campaign,))
@@ -288,11 +256,11 @@ def test_flip_unsubscribe__whoever_unsubscribed_before_a_held_up_flip_is_no_reci
     database.execute("update contacts set is_subscribed = false where email = '1@example.org'")
     editor.commit()
     assert run.step()["launched"] == 1
-    assert recipients(database, campaign) == 99
+    assert len(records.recipients(database, campaign)) == 99
 
 
 def test_flip_delete__a_campaign_that_is_being_deleted_is_not_launched(
-    run: Run, editor: Connection, campaign: str, database: Connection
+    run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
     run.first_slice(max_rows=30)
     editor.execute("delete from campaigns where id = %s", (campaign,))
@@ -301,22 +269,22 @@ def test_flip_delete__a_campaign_that_is_being_deleted_is_not_launched(
     assert answer["launched"] == 0
     editor.commit()
     assert run.step()["busy"] == 0
-    assert recipients(database, campaign) == 0
+    assert len(records.recipients(database, campaign)) == 0
     [(state,)] = database.execute("select state from campaign_runner.launches").fetchall()
     assert state == "abandoned"
 
 
 def test_step_report__the_report_waits_for_a_step_that_is_still_running(
-    run: Run, second_connection: Run, campaign: str
+    run: Automation, second_connection: Automation, campaign: UUID
 ) -> None:
     run.step(commit=False)
     with second_connection.waiting(second_connection.report) as report:  # asks, and is seen to wait for the step
         run.commit()
-    assert [c["campaign_id"] for c in report()["campaigns"]] == [campaign]
+    assert [c["campaign_id"] for c in report()["campaigns"]] == [str(campaign)]
 
 
 def test_step_report__the_report_names_what_a_running_step_launches_after_it_was_asked_for(
-    run: Run, second_connection: Run, campaign: str, database: Connection, database_url: str
+    run: Automation, second_connection: Automation, campaign: UUID, database: Connection, database_url: str
 ) -> None:
     [(contact,)] = database.execute("select id from contacts order by id limit 1").fetchall()
     with ExitStack() as held_up:
@@ -324,14 +292,14 @@ def test_step_report__the_report_names_what_a_running_step_launches_after_it_was
         with run.waiting(run.step) as stepped, second_connection.waiting(second_connection.report, sessions=2) as told:
             held_up.close()
             assert stepped()["launched"] == 1
-            assert [c["campaign_id"] for c in told()["campaigns"]] == [campaign]
+            assert [c["campaign_id"] for c in told()["campaigns"]] == [str(campaign)]
 
 
 def test_report_step__a_step_that_comes_after_the_report_is_refused(
-    run: Run, campaign: str, database: Connection
+    run: Automation, campaign: UUID, database: Connection
 ) -> None:
     assert run.report()["campaigns"] == []
     with pytest.raises(psycopg.DatabaseError) as refusal:
         run.step()
     assert refusal.value.sqlstate == "CR409"
-    assert status(database, campaign) == "scheduled"
+    assert records.status(database, campaign) == "scheduled"

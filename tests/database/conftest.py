@@ -6,19 +6,9 @@ from uuid import UUID
 
 import pytest
 
-from tests.conftest import Connect, Connection
+from tests.conftest import Connect
 from tests.support.automation import Automation
 from tests.support.factory import Factory
-
-
-@pytest.fixture
-def factory(database: Connection) -> Factory:
-    return Factory(database)
-
-
-@pytest.fixture
-def system_user(factory: Factory) -> UUID:
-    return factory.user()
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ def is_mine(database: Connection) -> bool:
 def test_launch_dry_run_and_view_leave_out_whoever_is_suppressed_and_the_counts_add_up(
     max_rows: int,
     organization: UUID,
+    system_user: UUID,
     factory: Factory,
     automation: Automate,
     connect_as: Connect,
@@ -55,7 +56,7 @@ def test_launch_dry_run_and_view_leave_out_whoever_is_suppressed_and_the_counts_
     factory.update("contacts", eve, is_subscribed=False)
     suppress(database, ann, eve)
     campaign = factory.campaign(organization)
-    stranger = factory.campaign(factory.organization(automation().system_user))
+    stranger = factory.campaign(factory.organization(system_user))
     factory.contact(
         records.rows(database, "select organization_id from campaigns where id = %s", stranger)[0]["organization_id"],
         email="ann@example.org",

@@ -487,11 +487,11 @@ def test_a_launch_that_began_in_time_is_finished_however_late_it_gets(
     assert records.status(database, campaign) == "sending"
 
 
-def test_an_unknown_organization_is_refused(automation: Automate, database: Connection) -> None:
-    for call in (automation(organization=uuid4()).step, automation(organization=uuid4()).preview):
-        with pytest.raises(psycopg.Error) as raised:
-            call()
-        assert raised.value.sqlstate == "CR404"
+@pytest.mark.parametrize("call", [Automation.step, Automation.preview, Automation.health])
+def test_an_unknown_organization_is_refused(call: Callable[[Automation], object], automation: Automate) -> None:
+    with pytest.raises(psycopg.Error) as raised:
+        call(automation(organization=uuid4()))
+    assert raised.value.sqlstate == "CR404"
 
 
 @pytest.mark.parametrize("call", ["step", "preview"])
@@ -522,7 +522,7 @@ def test_a_role_that_lacks_a_grant_is_a_misconfiguration_and_no_campaigns_fault(
 
 
 def test_a_policy_that_hides_contacts_is_an_error_and_never_a_smaller_audience(
-    organization: UUID, campaign: UUID, automation: Automate, database: Connection, database_url: str
+    campaign: UUID, system_user: UUID, database: Connection, database_url: str
 ) -> None:
     """The owner is bound by the policies of its tables where they are forced."""
     bypasses: dict[str, Any] = records.rows(database, "select rolbypassrls from pg_roles where rolname = current_user")[
@@ -543,7 +543,7 @@ def test_a_policy_that_hides_contacts_is_an_error_and_never_a_smaller_audience(
     try:
         with psycopg.connect(database_url, autocommit=True) as bound:
             bound.execute(f"set role {role}".encode())
-            run = Automation(bound, automation().system_user)
+            run = Automation(bound, system_user)
             with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
                 run.step()
     finally:

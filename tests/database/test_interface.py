@@ -64,6 +64,13 @@ def test_the_package_calls_every_public_function_of_the_runner(
     assert {row["proname"] for row in records.rows(database, query)} == set(calls)
 
 
+def test_postgres_lets_no_call_write_that_only_reads(database: Connection) -> None:
+    """A function that is declared stable may not write."""
+    query = "select proname from pg_proc where proname like 'campaign\\_runner\\_%%' and provolatile = 's'"
+    readers = ("health", "doctor", "preview", "preview_campaign", "history")
+    assert {row["proname"] for row in records.rows(database, query)} == {f"campaign_runner_{name}" for name in readers}
+
+
 def test_each_answer_is_of_the_shape_that_the_package_expects(
     organization: UUID, factory: Factory, automation: Callable[..., Automation]
 ) -> None:

@@ -26,15 +26,6 @@ NOTHING_UNMATCHED: dict[str, Any] = {
 }
 
 
-def page(run: Automation, campaign: UUID, cursor: str | None) -> dict[str, Any]:
-    """One page of the preview."""
-    statement = "select public.campaign_runner_preview_campaign(%s, %s, %s, %s, null, %s)"
-    row = run.connection.execute(statement, (campaign, run.system_user, run.roles, run.max_rows, cursor)).fetchone()
-    assert row is not None
-    answer: dict[str, Any] = row[0]
-    return answer
-
-
 @pytest.mark.every_version
 def test_a_draft_without_a_schedule_can_be_previewed(
     organization: UUID, factory: Factory, automation: Automate
@@ -110,15 +101,15 @@ def test_a_preview_whose_rules_change_between_two_pages_is_about_the_new_rules(
     factory.contacts(organization, 5)
     campaign = factory.campaign(organization, rules={})
     run = automation(max_rows=2)
-    first = page(run, campaign, None)
-    second = page(run, campaign, first["cursor"])
+    first = run.preview_page(campaign, None)
+    second = run.preview_page(campaign, first["cursor"])
     assert (first["contacts"], second["contacts"]) == (2, 4)
 
     database.execute("update campaign_target_rules set include_emails = '{contact1@example.org}'")
-    third = page(run, campaign, second["cursor"])
+    third = run.preview_page(campaign, second["cursor"])
 
     assert third["contacts"] == 2
-    last = page(run, campaign, page(run, campaign, third["cursor"])["cursor"])["preview"]
+    last = run.preview_page(campaign, run.preview_page(campaign, third["cursor"])["cursor"])["preview"]
     assert (last["recipient_count"], last["excluded"], last["contacts"]) == (1, {"not_included": 4}, 5)
 
 
@@ -128,9 +119,9 @@ def test_a_launch_that_begins_between_two_pages_changes_nothing(
     factory.contacts(organization, 5)
     campaign = factory.campaign(organization)
     run = automation(max_rows=3)
-    first = page(run, campaign, None)
+    first = run.preview_page(campaign, None)
     automation().launch()
-    last = page(run, campaign, first["cursor"])["preview"]
+    last = run.preview_page(campaign, first["cursor"])["preview"]
     assert (last["recipient_count"], last["excluded"], last["generates"]) == (5, {}, True)
     assert last["status"] == "sending"
 
@@ -175,7 +166,7 @@ def test_recipients_that_are_no_contacts_of_the_organization_stand_apart(
     assert preview["recipient_count"] == run.launch()["campaigns"][0]["recipient_count"] == 5
 
 
-def test_what_stands_in_the_way_of_a_launch_is_said(factory: Factory, automation: Automate) -> None:
+def test_what_stands_in_the_way_of_a_launch_is_said(factory: Factory, automation: Automate, system_user: UUID) -> None:
     organization = factory.organization()
     campaign = factory.campaign(organization, due_in=timedelta(hours=-1))
     automation().launch()
@@ -185,7 +176,7 @@ def test_what_stands_in_the_way_of_a_launch_is_said(factory: Factory, automation
     assert len(preview["obstacles"]) == 1
     assert "may not act for this organization" in preview["obstacles"][0]
     assert "may not act for this organization" in preview["launch"]["waits_because"]
-    factory.member(organization, automation().system_user)
+    factory.member(organization, system_user)
     preview = automation(max_lateness_minutes=10).preview_campaign(campaign)
     assert "more than 10 minutes late" in preview["obstacles"][0]
     assert preview["launch"]["waits_because"] is None
@@ -213,5 +204,3 @@ def test_the_preview_writes_nothing(
     before = records.everything(database)
     automation(max_rows=2).preview_campaign(campaign)
     assert records.everything(database) == before
-    query = "select provolatile from pg_proc where oid = to_regproc('public.campaign_runner_preview_campaign')"
-    assert records.rows(database, query) == [{"provolatile": "s"}]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import LiteralString
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -18,17 +18,18 @@ Automate = Callable[..., Automation]
 
 OTHERS = ["anon", "authenticated"]
 FUNCTIONS = "p.pronamespace in (to_regnamespace('campaign_runner'), to_regnamespace('public'))"
-CALLS = {
-    "step": "select public.campaign_runner_step(gen_random_uuid(), null, gen_random_uuid(), '{member}', 100)",
-    "report": "select public.campaign_runner_report(gen_random_uuid())",
-    "preview": "select public.campaign_runner_preview(null, gen_random_uuid(), '{member}', 100)",
-    "health": "select public.campaign_runner_health(null, gen_random_uuid(), '{member}')",
+CALLS: dict[str, Callable[[Automation], object]] = {
+    "step": Automation.step,
+    "report": Automation.report,
+    "retry": Automation.retry,
+    "preview": Automation.preview,
+    "preview of a campaign": lambda run: run.preview_campaign(uuid4()),
+    "health": Automation.health,
+    "history": lambda run: run.history(uuid4()),
+    "doctor": Automation.doctor,
+}
+STATEMENTS: dict[str, LiteralString] = {
     "prune": "select campaign_runner.prune()",
-    "preview of a campaign": (
-        "select public.campaign_runner_preview_campaign(gen_random_uuid(), gen_random_uuid(), '{member}', 100)"
-    ),
-    "history": "select public.campaign_runner_history(gen_random_uuid())",
-    "doctor": "select public.campaign_runner_doctor(gen_random_uuid(), '{member}')",
     "audience": "select campaign_runner.audience(gen_random_uuid())",
     "flip": "select campaign_runner.flip(gen_random_uuid(), 1, 1, gen_random_uuid(), now())",
     "sendable": "select * from public.campaign_runner_sendable",
@@ -41,16 +42,26 @@ CALLS = {
 }
 
 
-@pytest.mark.every_version
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("role", OTHERS)
-def test_what_is_the_service_roles_is_refused_to_others(
-    role: str, call: str, organization: UUID, factory: Factory, connect_as: Connect
-) -> None:
+@pytest.fixture(params=OTHERS)
+def owner(request: pytest.FixtureRequest, organization: UUID, factory: Factory, connect_as: Connect) -> Connection:
+    """The connection of an owner of the organization, signed in and not."""
     user = factory.user()
     factory.member(organization, user, role="owner")
+    return connect_as(request.param, user)
+
+
+@pytest.mark.every_version
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_of_the_service_role_is_refused_to_others(call: str, owner: Connection, system_user: UUID) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        connect_as(role, user).execute(CALLS[call].encode())
+        CALLS[call](Automation(owner, system_user))
+
+
+@pytest.mark.every_version
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_a_statement_of_the_service_role_is_refused_to_others(statement: str, owner: Connection) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        owner.execute(STATEMENTS[statement])
 
 
 def test_every_function_is_closed_to_others_and_open_to_the_service_role(database: Connection) -> None:

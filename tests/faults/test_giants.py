@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from threading import Barrier, Event, Lock
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -27,16 +27,12 @@ STEPS_AT_MOST = 2
 @pytest.fixture(scope="module")
 def giant(rig: Rig) -> UUID:
     """An organization of a million contacts."""
-    rig.set_scene()
     with rig.connect() as database:
-        database.execute("truncate organizations cascade")
         database.execute("set statement_timeout = 0")
-        organization = Factory(database).organization(rig.system_user)
-        database.execute(
-            "insert into contacts (organization_id, email)"
-            " select %s, i || '@example.org' from generate_series(1, %s) as i",
-            (organization, CONTACTS),
-        )
+        factory = Factory(database)
+        factory.empty()
+        organization = factory.organization(rig.system_user)
+        factory.crowd(organization, CONTACTS)
     return organization
 
 
@@ -45,7 +41,7 @@ def database(rig: Rig, giant: UUID) -> Iterator[psycopg.Connection[Any]]:
     with rig.connect() as database:
         yield database
         database.execute("delete from campaigns")
-        database.execute("truncate campaign_runner.runs, campaign_runner.run_errors, campaign_runner.launches cascade")
+        Factory(database).empty_ledger()
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -76,12 +72,11 @@ def test_a_campaign_of_a_million_delays_a_fresh_one_of_another_organization_by_a
                     delays[worker] += 1
 
     with ExitStack() as connections, ThreadPoolExecutor(workers) as crew:
-        first = None
+        run_id = uuid4()
         works = []
         for worker in range(workers):
-            run = Automation(connections.enter_context(rig.connect()), rig.system_user, max_rows=STEP_ROWS)
-            run.run_id = first.run_id if first else run.run_id
-            first = first or run
+            connection = connections.enter_context(rig.connect())
+            run = Automation(connection, rig.system_user, run_id=run_id, max_rows=STEP_ROWS)
             works.append(crew.submit(work, worker, run))
         all_at_work.wait()
         small = factory.campaign(other)

@@ -60,9 +60,7 @@ def test_a_hundred_poisoned_campaigns_do_not_keep_a_hundred_good_ones_from_their
         assert read.pop("launches") <= 4 * len(poisoned)
         assert read.get("contacts", 0) == read.get("campaign_recipients", 0) == 0
 
-        database.execute(
-            "insert into organization_members (organization_id, user_id) values (%s, %s)", (forbidden, rig.system_user)
-        )
+        factory.member(forbidden, rig.system_user)
         assert len(Automation(database, rig.system_user).retry()) == 100
         body = rig.call(function).json()
         assert {c["campaign_id"] for c in body["campaigns"]} == {str(campaign) for campaign in poisoned}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from uuid import uuid4
+from uuid import UUID
 
 import psycopg
 import pytest
 
 from local.function import Function
 from local.stack import Project, open_project
+from tests.support.factory import Factory
 from tests.support.memory import MEMORY
 from tests.support.service import Service
 
@@ -22,23 +23,20 @@ def project() -> Iterator[Project]:
 
 
 @pytest.fixture(scope="session")
-def system_user_id(project: Project) -> str:
-    user = str(uuid4())
+def system_user(project: Project) -> UUID:
     with psycopg.connect(project.database_url, autocommit=True) as database:
         [(organizations,)] = database.execute("select count(*) from organizations").fetchall()
         assert organizations == 0, "These tests empty the tables, and the database at DATABASE_URL is in use."
-        database.execute("insert into auth.users (id, email) values (%s, %s)", (user, f"{user}@example.org"))
-        database.execute("insert into profiles (id) values (%s) on conflict do nothing", (user,))
-    return user
+        return Factory(database).user()
 
 
 @pytest.fixture(scope="session")
-def environment(project: Project, system_user_id: str) -> dict[str, str]:
+def environment(project: Project, system_user: UUID) -> dict[str, str]:
     """The settings of the function."""
     return {
         "SUPABASE_URL": project.url,
         "SUPABASE_SECRET_KEY": project.secret_key,
-        "SYSTEM_USER_ID": system_user_id,
+        "SYSTEM_USER_ID": str(system_user),
         "RUNNER_TOKENS": secrets.token_urlsafe(32),
     }
 
@@ -50,10 +48,15 @@ def function(environment: dict[str, str]) -> Iterator[Function]:
 
 
 @pytest.fixture
-def service(
-    project: Project, function: Function, environment: dict[str, str], system_user_id: str
-) -> Iterator[Service]:
+def service(project: Project, function: Function, environment: dict[str, str], system_user: UUID) -> Iterator[Service]:
     with psycopg.connect(project.database_url, autocommit=True) as database:
-        service = Service(function.url, environment["RUNNER_TOKENS"], project, database, system_user_id)
-        service.empty()
-        yield service
+        factory = Factory(database)
+        factory.empty()
+        yield Service(
+            url=function.url,
+            token=environment["RUNNER_TOKENS"],
+            project=project,
+            database=database,
+            factory=factory,
+            system_user=system_user,
+        )

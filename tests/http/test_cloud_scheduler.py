@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 
 from local.function import Function
-from tests.support import stand_in_server
+from tests.support import records, stand_in_server
 from tests.support.service import Service
 from tests.support.step_gate import gate, wait_until_held_up
 from tests.support.token_issuer import AUDIENCE, SERVICE_ACCOUNT, TokenIssuer
@@ -91,9 +92,9 @@ def tick(service: Service, token: str, **changes: Any) -> httpx.Response:
     return service.post("/api/campaigns/run-automation", **{"headers": headers, "content": b"", **changes})
 
 
-def launched(response: httpx.Response) -> list[str]:
+def launched(response: httpx.Response) -> list[UUID]:
     assert response.status_code == 200, response.text
-    return [outcome["campaign_id"] for outcome in response.json()["campaigns"]]
+    return [UUID(outcome["campaign_id"]) for outcome in response.json()["campaigns"]]
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"not JSON", b"\x00\xff\xfe", b'{"dry_run": true}'])
@@ -101,12 +102,12 @@ def test_a_tick_launches_what_is_due_whatever_bytes_its_body_holds(
     scheduled: Service, issuer: TokenIssuer, body: bytes
 ) -> None:
     """Only a body that is declared as JSON has parameters."""
-    campaign = scheduled.add_campaign(scheduled.add_organization())
+    campaign = scheduled.factory.campaign(scheduled.organization())
     assert launched(tick(scheduled, issuer.token(), content=body)) == [campaign]
 
 
 def test_the_static_token_works_beside_it_and_nothing_else(scheduled: Service, issuer: TokenIssuer) -> None:
-    campaign = scheduled.add_campaign(scheduled.add_organization())
+    campaign = scheduled.factory.campaign(scheduled.organization())
     for token in (
         issuer.token(aud=scheduled.url),
         issuer.token(email="a@b.c"),
@@ -117,7 +118,7 @@ def test_the_static_token_works_beside_it_and_nothing_else(scheduled: Service, i
         assert response.status_code == 401
         assert response.headers["WWW-Authenticate"] == "Bearer"
         assert response.json()["detail"] == "A valid bearer token is required."
-    assert scheduled.status(campaign) == "scheduled"
+    assert records.status(scheduled.database, campaign) == "scheduled"
     assert launched(scheduled.post()) == [campaign]
 
 
@@ -134,7 +135,7 @@ def test_without_static_tokens_the_scheduler_alone_comes_in(
 def test_while_certificates_cannot_be_fetched_a_tick_is_told_to_come_again(
     service: Service, oidc_environment: dict[str, str], certificate_server: CertificateServer, issuer: TokenIssuer
 ) -> None:
-    campaign = service.add_campaign(service.add_organization())
+    campaign = service.factory.campaign(service.organization())
     with Function(oidc_environment, source=SOURCE) as function:
         waiting = replace(service, url=function.url)
         certificate_server.works = False
@@ -145,14 +146,14 @@ def test_while_certificates_cannot_be_fetched_a_tick_is_told_to_come_again(
         assert response.status_code == 503
         assert response.headers["Retry-After"] == "10"
         assert certificate_server.url not in response.text
-        assert service.status(campaign) == "scheduled"
+        assert records.status(service.database, campaign) == "scheduled"
         assert launched(waiting.post()) == [campaign]  # with the static token
 
 
 def test_duplicates_of_one_tick_launch_a_campaign_once(scheduled: Service, issuer: TokenIssuer) -> None:
-    organization = scheduled.add_organization()
-    scheduled.add_contacts(organization, 500)
-    campaign = scheduled.add_campaign(organization)
+    organization = scheduled.organization()
+    contacts = scheduled.factory.contacts(organization, 500)
+    campaign = scheduled.factory.campaign(organization)
     token, together = issuer.token(), threading.Barrier(4)
 
     def send() -> httpx.Response:
@@ -163,24 +164,23 @@ def test_duplicates_of_one_tick_launch_a_campaign_once(scheduled: Service, issue
         answers = [sent.result() for sent in [senders.submit(send) for _ in range(4)]]
 
     assert [one for answer in answers for one in launched(answer)] == [campaign]
-    assert scheduled.recipients(campaign) == scheduled.contacts(organization)
+    assert records.recipients(scheduled.database, campaign).keys() == set(contacts)
 
 
 def test_a_retry_while_the_first_attempt_still_runs_launches_the_rest_and_nothing_twice(
     scheduled: Service, issuer: TokenIssuer
 ) -> None:
-    slow, other = scheduled.add_organization(), scheduled.add_organization()
-    scheduled.add_contacts(slow, 100)
-    held = min(scheduled.contacts(slow))
-    campaign = scheduled.add_campaign(slow)
+    slow, other = scheduled.organization(), scheduled.organization()
+    held, *_ = scheduled.factory.contacts(slow, 100)
+    campaign = scheduled.factory.campaign(slow)
     with ThreadPoolExecutor(1) as scheduler:
         with gate(scheduled.project.database_url, held):
             first = scheduler.submit(tick, scheduled, issuer.token())
             wait_until_held_up(scheduled.project.database_url)
-            due_meanwhile = scheduled.add_campaign(other)
+            due_meanwhile = scheduled.factory.campaign(other)
             retry = tick(scheduled, issuer.token())
             assert launched(retry) == [due_meanwhile]
-            assert scheduled.status(campaign) == "scheduled"
+            assert records.status(scheduled.database, campaign) == "scheduled"
         assert launched(first.result()) == [campaign]
     assert launched(tick(scheduled, issuer.token())) == []
 
@@ -188,7 +188,7 @@ def test_a_retry_while_the_first_attempt_still_runs_launches_the_rest_and_nothin
 def test_a_manual_run_under_the_time_of_an_earlier_tick_is_a_run_of_its_own(
     scheduled: Service, issuer: TokenIssuer
 ) -> None:
-    organization = scheduled.add_organization()
+    organization = scheduled.organization()
     for _ in range(2):
-        campaign = scheduled.add_campaign(organization)
+        campaign = scheduled.factory.campaign(organization)
         assert launched(tick(scheduled, issuer.token())) == [campaign]

@@ -7,6 +7,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -21,23 +22,18 @@ from tests.support.documentation import ROOT, Page, shell
 from tests.support.service import Service
 
 PAGE = Page("docs/contract.md")
-ORGANIZATION = "9a1b6c1e-52c7-4f0e-8f53-6d2f1f1c7a10"
+ORGANIZATION = UUID("9a1b6c1e-52c7-4f0e-8f53-6d2f1f1c7a10")
 
 api = schemathesis.openapi.from_path(ROOT / "docs" / "openapi.yaml")
 RESPONSES: dict[str, Any] = api.raw_schema["paths"]["/"]["post"]["responses"]
 
 
 @pytest.fixture
-def campaign(service: Service) -> str:
+def campaign(service: Service) -> UUID:
     """Due, in the organization of the examples."""
-    service.execute("insert into organizations (id, name) values (%s, 'Organization')", ORGANIZATION)
-    service.execute(
-        "insert into organization_members (organization_id, user_id) values (%s, %s)",
-        ORGANIZATION,
-        service.system_user_id,
-    )
-    service.add_contacts(ORGANIZATION, 3)
-    return service.add_campaign(ORGANIZATION)
+    service.factory.organization(service.system_user, id=ORGANIZATION)
+    service.factory.crowd(ORGANIZATION, 3)
+    return service.factory.campaign(ORGANIZATION)
 
 
 def documents(output: str) -> list[dict[str, Any]]:
@@ -51,25 +47,26 @@ def documents(output: str) -> list[dict[str, Any]]:
 
 
 def test_the_curl_commands_forecast_and_then_launch_what_is_due(
-    service: Service, campaign: str, tmp_path: Path
+    service: Service, campaign: UUID, tmp_path: Path
 ) -> None:
     access = {"RUNNER_URL": service.url, "RUNNER_TOKEN": service.token}
     answers = [answer for block in PAGE.blocks("sh", "curl") for answer in documents(shell(block, access, tmp_path))]
     *runs, health = answers
-    assert [[outcome["campaign_id"] for outcome in run["campaigns"]] for run in runs] == [[campaign], [campaign], []]
+    launched = [[UUID(outcome["campaign_id"]) for outcome in run["campaigns"]] for run in runs]
+    assert launched == [[campaign], [campaign], []]
     assert runs[0] == runs[1]
     assert health["due"]["count"] == 0
 
 
-def test_the_shell_commands_do_the_same(service: Service, campaign: str, tmp_path: Path) -> None:
+def test_the_shell_commands_do_the_same(service: Service, campaign: UUID, tmp_path: Path) -> None:
     [block] = PAGE.blocks("sh", "python -m runner")
     output = shell(block, service.settings, tmp_path)
     assert "1 would be launched, 0 failed." in output
     [answer] = documents(output[output.index("{") :])
-    assert [outcome["campaign_id"] for outcome in answer["campaigns"]] == [campaign]
+    assert [outcome["campaign_id"] for outcome in answer["campaigns"]] == [str(campaign)]
 
 
-def test_the_python_example_tells_the_three_cases_apart(service: Service, campaign: str, tmp_path: Path) -> None:
+def test_the_python_example_tells_the_three_cases_apart(service: Service, campaign: UUID, tmp_path: Path) -> None:
     [block] = PAGE.blocks("python")
     (tmp_path / "example.py").write_text(block)
 

@@ -16,6 +16,7 @@ import pytest
 from local.binaries import NODE_MODULES
 from local.loopback import http_status
 from local.service import Service as Server
+from tests.support import records
 from tests.support.programs import miss
 from tests.support.service import Service
 
@@ -85,26 +86,26 @@ def test_types_and_style_are_right(tmp_path: Path) -> None:
 
 
 def test_a_due_campaign_is_launched_and_the_answer_passed_on(service: Service) -> None:
-    organization, another = service.add_organization(), service.add_organization()
-    service.add_contacts(organization, 3)
-    campaign, other = service.add_campaign(organization), service.add_campaign(another)
+    organization, another = service.organization(), service.organization()
+    service.factory.crowd(organization, 3)
+    campaign, other = service.factory.campaign(organization), service.factory.campaign(another)
     with edge_function(service) as edge:
         forecast = edge.post(f"?dry_run=true&organization_id={organization}")
-        assert service.status(campaign) == "scheduled"
-        in_body = edge.post(json={"organization_id": organization, "name": "Functions"})
-        assert service.status(other) == "scheduled"
+        assert records.status(service.database, campaign) == "scheduled"
+        in_body = edge.post(json={"organization_id": str(organization), "name": "Functions"})
+        assert records.status(service.database, other) == "scheduled"
         in_query = edge.post(f"?organization_id={another}")
     assert in_body.status_code == 200
     assert in_body.headers["Content-Type"] == "application/json"
     assert in_body.headers["X-Run-Complete"] == "true"
     assert in_body.headers["X-Run-Id"]
     assert in_body.json() == forecast.json()
-    assert [outcome["campaign_id"] for outcome in in_body.json()["campaigns"]] == [campaign]
-    assert [outcome["campaign_id"] for outcome in in_query.json()["campaigns"]] == [other]
+    assert [outcome["campaign_id"] for outcome in in_body.json()["campaigns"]] == [str(campaign)]
+    assert [outcome["campaign_id"] for outcome in in_query.json()["campaigns"]] == [str(other)]
 
 
 def test_only_a_secret_key_of_the_project_admits(service: Service) -> None:
-    campaign = service.add_campaign(service.add_organization())
+    campaign = service.factory.campaign(service.organization())
     with edge_function(service) as edge:
         for headers in (
             {"Authorization": ""},
@@ -115,10 +116,10 @@ def test_only_a_secret_key_of_the_project_admits(service: Service) -> None:
             {"apikey": PUBLISHABLE_KEY, "Authorization": f"Bearer {KEY}"},
         ):
             assert problem(edge.post(headers=headers)) == 401
-        assert service.status(campaign) == "scheduled"
+        assert records.status(service.database, campaign) == "scheduled"
         for key in (KEY, "sb_secret_other", LEGACY_KEY):
             assert edge.post(headers={"apikey": key, "Authorization": "Bearer of a user"}).status_code == 200
-    assert service.status(campaign) == "sending"
+    assert records.status(service.database, campaign) == "sending"
     with edge_function(service, SUPABASE_SECRET_KEYS="", SUPABASE_SERVICE_ROLE_KEY="") as edge:
         assert problem(edge.post(headers={"apikey": ""})) == 401
 

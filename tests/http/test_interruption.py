@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from local.function import Function
+from tests.support import records
 from tests.support.eventually import eventually
 from tests.support.service import Service
 from tests.support.step_gate import gate, wait_until_held_up
@@ -22,50 +23,43 @@ def small_steps(service: Service, environment: dict[str, str]) -> Iterator[Servi
         yield replace(service, url=function.url)
 
 
-def contact_at(service: Service, organization: str, position: int) -> str:
-    [(contact,)] = service.execute(
-        "select id::text from contacts where organization_id = %s order by id offset %s limit 1", organization, position
-    )
-    return str(contact)
-
-
 def test_a_launch_whose_function_is_killed_is_completed_by_the_next_run(
     service: Service, environment: dict[str, str]
 ) -> None:
-    organization = service.add_organization()
-    service.add_contacts(organization, 5_000)
-    campaign = service.add_campaign(organization)
+    organization = service.organization()
+    contacts = service.factory.contacts(organization, 5_000)
+    campaign = service.factory.campaign(organization)
     with (
         Function({**environment, "STEP_ROWS": "1000", "RUN_CONCURRENCY": "1"}) as doomed,
         ThreadPoolExecutor(1) as caller,
-        gate(service.project.database_url, contact_at(service, organization, 2_500)),
+        gate(service.project.database_url, contacts[2_500]),
     ):
         call = caller.submit(replace(service, url=doomed.url).post)
         wait_until_held_up(service.project.database_url)
         doomed.kill()
         assert call.exception() is not None
-        assert service.status(campaign) == "scheduled"
-        assert 0 < len(service.recipients(campaign)) < 5_000
+        assert records.status(service.database, campaign) == "scheduled"
+        assert 0 < len(records.recipients(service.database, campaign)) < 5_000
 
     [outcome] = service.run()["campaigns"]
 
-    assert outcome["campaign_id"] == campaign
+    assert outcome["campaign_id"] == str(campaign)
     assert outcome["recipient_count"] == 5_000
-    assert service.recipients(campaign) == service.contacts(organization)
+    assert records.recipients(service.database, campaign).keys() == set(contacts)
     assert service.run()["processed_count"] == 0
 
 
 def test_a_function_that_is_told_to_end_finishes_its_step_and_says_that_work_is_left(
     service: Service, environment: dict[str, str]
 ) -> None:
-    organization = service.add_organization()
-    service.add_contacts(organization, 5_000)
-    campaign = service.add_campaign(organization)
+    organization = service.organization()
+    contacts = service.factory.contacts(organization, 5_000)
+    campaign = service.factory.campaign(organization)
     with (
         Function({**environment, "STEP_ROWS": "100", "RUN_CONCURRENCY": "2"}) as leaving,
         ThreadPoolExecutor(1) as caller,
     ):
-        with gate(service.project.database_url, contact_at(service, organization, 50)):
+        with gate(service.project.database_url, contacts[50]):
             call = caller.submit(replace(service, url=leaving.url).post)
             wait_until_held_up(service.project.database_url)
             leaving.terminate()
@@ -76,8 +70,8 @@ def test_a_function_that_is_told_to_end_finishes_its_step_and_says_that_work_is_
     assert response.status_code == 200
     assert response.headers["X-Run-Complete"] == "false"
     assert response.json() == {"processed_count": 0, "campaigns": [], "errors": []}
-    assert service.status(campaign) == "scheduled"
-    assert 0 < len(service.recipients(campaign)) < 5_000
+    assert records.status(service.database, campaign) == "scheduled"
+    assert 0 < len(records.recipients(service.database, campaign)) < 5_000
     [outcome] = service.run()["campaigns"]
     assert outcome["recipient_count"] == 5_000
 
@@ -85,10 +79,10 @@ def test_a_function_that_is_told_to_end_finishes_its_step_and_says_that_work_is_
 def test_editors_do_not_wait_for_a_launch_and_win(small_steps: Service) -> None:
     """The updates would fail at once if they had to wait: the editor's lock timeout is a millisecond."""
     service = small_steps
-    organization = service.add_organization()
-    service.add_contacts(organization, 5_000)
-    campaign = service.add_campaign(organization)
-    held, done, undone = (contact_at(service, organization, position) for position in (2_500, 100, 4_900))
+    organization = service.organization()
+    contacts = service.factory.contacts(organization, 5_000)
+    campaign = service.factory.campaign(organization)
+    held, done, undone = contacts[2_500], contacts[100], contacts[4_900]
     with (
         ThreadPoolExecutor(1) as caller,
         psycopg.connect(service.project.database_url, autocommit=True) as editor,
@@ -104,33 +98,33 @@ def test_editors_do_not_wait_for_a_launch_and_win(small_steps: Service) -> None:
                 (campaign, organization),
             )
         assert call.result()["processed_count"] == 0
-        assert service.status(campaign) == "paused"
+        assert records.status(service.database, campaign) == "paused"
 
         editor.execute("update campaigns set status = 'scheduled' where id = %s", (campaign,))
     [outcome] = service.run()["campaigns"]
     assert outcome["name"] == "Renamed"
-    assert service.recipients(campaign) == service.contacts(organization) - {held, done, undone}
+    assert records.recipients(service.database, campaign).keys() == set(contacts) - {held, done, undone}
 
 
 def test_an_organization_of_300000_contacts_is_launched_in_steps_and_in_bounded_memory(
     service: Service, function: Function
 ) -> None:
     """Under the statement timeout of hosted projects, 8 s, which one statement for all of them may well exceed."""
-    small, large = service.add_organization(), service.add_organization()
-    service.add_contacts(small, 100)
-    service.add_contacts(large, 300_000)
+    small, large = service.organization(), service.organization()
+    service.factory.crowd(small, 100)
+    contacts = {contact for _ in range(10) for contact in service.factory.contacts(large, 30_000)}
     [(timeout,)] = service.execute("show statement_timeout")
     assert timeout == "8s"
 
-    service.add_campaign(small)
+    service.factory.campaign(small)
     assert service.run()["processed_count"] == 1
     before = function.peak_memory()
-    campaign = service.add_campaign(large)
+    campaign = service.factory.campaign(large)
     answers = [service.run()]
     while not answers[-1]["campaigns"]:
-        assert service.status(campaign) == "scheduled"
+        assert records.status(service.database, campaign) == "scheduled"
         answers.append(service.run())
 
     assert answers[-1]["campaigns"][0]["recipient_count"] == 300_000
-    assert service.recipients(campaign) == service.contacts(large)
+    assert records.recipients(service.database, campaign).keys() == contacts
     assert function.peak_memory() < before * 1.25

@@ -19,6 +19,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, Ty
 
 from local.function import Function
 from local.loopback import free_port
+from tests.support import records
 from tests.support.documentation import ROOT, Page
 from tests.support.service import Service
 from tests.support.step_gate import gate, wait_until_held_up
@@ -233,7 +234,7 @@ def test_the_page_lists_the_events_with_their_severity_and_fields() -> None:
 
 
 def test_a_campaign_that_waits_is_a_warning_of_its_health(service: Service, outspoken: Function) -> None:
-    service.add_due_campaign()
+    service.due_campaign()
     service.execute("update campaigns set scheduled_at = now() - interval '1 hour'")
     log = Log(outspoken)
     assert replace(service, url=outspoken.url).request("GET", "/health").status_code == 503
@@ -252,18 +253,18 @@ def test_an_idle_tick_writes_its_summary_alone(service: Service, outspoken: Func
 def test_each_launch_and_each_failure_is_an_event_and_the_run_has_one_summary(
     service: Service, outspoken: Function
 ) -> None:
-    organization, empty, strange = (service.add_organization(is_member=n < 2) for n in range(3))
-    service.add_contacts(organization, 250)
-    campaign, nobody, refused = (service.add_campaign(each) for each in (organization, empty, strange))
+    organization, empty, strange = service.organization(), service.organization(), service.factory.organization()
+    service.factory.crowd(organization, 250)
+    campaign, nobody, refused = (service.factory.campaign(each) for each in (organization, empty, strange))
     log = Log(outspoken)
     replace(service, url=outspoken.url).run(headers=traced(0))
     lines = log.lines()
-    launches = {str(line.campaign_id): line for line in lines if isinstance(line, CampaignLaunched)}
-    assert {each: (line.severity, str(line.organization_id), line.recipients) for each, line in launches.items()} == {
+    launches = {line.campaign_id: line for line in lines if isinstance(line, CampaignLaunched)}
+    assert {each: (line.severity, line.organization_id, line.recipients) for each, line in launches.items()} == {
         campaign: ("INFO", organization, 250),
         nobody: ("WARNING", empty, 0),
     }
-    assert str(only(lines, CampaignFailed).campaign_id) == refused
+    assert only(lines, CampaignFailed).campaign_id == refused
     summary = only(lines, RunFinished)
     assert (summary.launched, summary.failed, summary.recipients, summary.complete) == (2, 1, 250, True)
     assert summary.contacts >= 250
@@ -274,9 +275,9 @@ def test_each_launch_and_each_failure_is_an_event_and_the_run_has_one_summary(
 
 
 def test_a_dry_run_writes_its_summary_and_no_launch(service: Service, outspoken: Function) -> None:
-    organization = service.add_organization()
-    service.add_contacts(organization, 5)
-    service.add_campaign(organization)
+    organization = service.organization()
+    service.factory.crowd(organization, 5)
+    service.factory.campaign(organization)
     log = Log(outspoken)
     replace(service, url=outspoken.url).run(params={"dry_run": "true"})
     assert log.events() == ["run_finished"]
@@ -305,15 +306,14 @@ def test_the_lines_of_concurrent_requests_never_mix_their_fields_nor_do_those_of
     service: Service, outspoken: Function
 ) -> None:
     """Two runs of many steps by several threads, of which one each is held up until both have begun."""
-    organizations, late = [service.add_organization() for _ in TRACES], []
+    organizations, late = [service.organization() for _ in TRACES], []
     for organization in organizations:
-        service.add_contacts(organization, 1_500)
-        service.add_campaign(organization)
-        late.append(sorted(service.contacts(organization))[700])
+        late.append(service.factory.contacts(organization, 1_500)[700])
+        service.factory.campaign(organization)
     caller, log = replace(service, url=outspoken.url), Log(outspoken)
 
     def run(number: int) -> str:
-        response = caller.post(params={"organization_id": organizations[number]}, headers=traced(number))
+        response = caller.post(params={"organization_id": str(organizations[number])}, headers=traced(number))
         assert response.json()["processed_count"] == 1
         return str(response.headers["X-Run-Id"])
 
@@ -327,7 +327,7 @@ def test_the_lines_of_concurrent_requests_never_mix_their_fields_nor_do_those_of
     expected = [
         (run_ids[number], organizations[number], f"projects/p/traces/{trace}") for number, trace in enumerate(TRACES)
     ]
-    found = [(str(line.run_id), str(line.organization_id), line.trace) for line in lines]
+    found = [(str(line.run_id), line.organization_id, line.trace) for line in lines]
     assert set(found) == set(expected)
     for kind, least in ((DatabaseCalled, 10), (CampaignLaunched, 1), (RunFinished, 1)):
         of_kind = [each for line, each in zip(lines, found, strict=True) if isinstance(line, kind)]
@@ -391,22 +391,22 @@ class Unheard(Function):
 
 
 def test_a_run_whose_log_nobody_takes_launches_all_the_same(service: Service, environment: dict[str, str]) -> None:
-    organization = service.add_organization()
-    service.add_contacts(organization, 300)
-    campaign = service.add_campaign(organization)
+    organization = service.organization()
+    contacts = service.factory.contacts(organization, 300)
+    campaign = service.factory.campaign(organization)
     with Unheard({**environment, "LOG_LEVEL": "DEBUG", "STEP_ROWS": "100"}) as function:
         unheard = replace(service, url=function.url)
         assert unheard.post(headers={"Authorization": "Bearer wrong"}).status_code == 401
         assert unheard.run()["processed_count"] == 1
         assert "Called" not in function.log.read_text(), "somebody takes it"
-    assert service.status(campaign) == "sending"
-    assert service.recipients(campaign) == service.contacts(organization)
+    assert records.status(service.database, campaign) == "sending"
+    assert records.recipients(service.database, campaign).keys() == set(contacts)
 
 
 def test_on_a_terminal_a_run_is_readable(service: Service, environment: dict[str, str]) -> None:
-    organization = service.add_organization()
-    service.add_contacts(organization, 3)
-    campaign = service.add_campaign(organization)
+    organization = service.organization()
+    service.factory.crowd(organization, 3)
+    campaign = service.factory.campaign(organization)
     ours, theirs = os.openpty()
     with open(ours, "rb") as terminal, open(theirs, "wb") as stderr:
         subprocess.run(

@@ -10,12 +10,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local.function import Function
+from tests.support import records
 from tests.support.documentation import ROOT, Page, shell
 from tests.support.eventually import eventually
 from tests.support.gcloud_parser import parse_by_gcloud
@@ -83,8 +86,8 @@ def cron(service: Service, header_file: Path, tmp_path: Path) -> Iterator[Cron]:
 
 
 def test_the_crontab_line_launches_what_is_due_and_mails_failures_alone(service: Service, cron: Cron) -> None:
-    campaign = service.add_due_campaign()
-    eventually(lambda: service.status(campaign) == "sending", 75)
+    campaign = service.due_campaign()
+    eventually(lambda: records.status(service.database, campaign) == "sending", 75)
     eventually(cron.mail.exists, 75)
     mail = cron.mail.read_text()
     assert "To: ops@example.org" in mail
@@ -96,7 +99,7 @@ def test_the_crontab_line_launches_what_is_due_and_mails_failures_alone(service:
 def test_the_systemd_units_are_valid_and_their_command_launches_what_is_due(
     service: Service, header_file: Path, tmp_path: Path
 ) -> None:
-    campaign = service.add_due_campaign()
+    campaign = service.due_campaign()
     units = {"service": PAGE.blocks("ini", "[Service]")[0], "timer": PAGE.blocks("ini", "[Timer]")[0]}
     for kind, unit in units.items():
         (tmp_path / f"campaign-runner.{kind}").write_text(unit.replace(HEADER_FILE, str(header_file)))
@@ -108,7 +111,7 @@ def test_the_systemd_units_are_valid_and_their_command_launches_what_is_due(
     [command] = re.findall(r"^ExecStart=(.*)", units["service"], re.MULTILINE)
     command = command.replace("%d/header", str(header_file)).replace(PLACE, service.url)
     assert subprocess.run(shlex.split(command), capture_output=True).returncode == 0
-    assert service.status(campaign) == "sending"
+    assert records.status(service.database, campaign) == "sending"
     header_file.write_text(f"Authorization: Bearer {'x' * 40}\n")
     failed = subprocess.run(shlex.split(command), capture_output=True, text=True)
     assert failed.returncode == 22
@@ -116,11 +119,11 @@ def test_the_systemd_units_are_valid_and_their_command_launches_what_is_due(
 
 
 def test_the_call_by_hand_shows_what_is_due(service: Service, header_file: Path, tmp_path: Path) -> None:
-    campaign = service.add_due_campaign()
+    campaign = service.due_campaign()
     [block] = PAGE.blocks("sh", '"$RUNNER_URL/?dry_run=true"')
     answer = shell(block.replace(HEADER_FILE, str(header_file)), {"RUNNER_URL": service.url}, tmp_path)
-    assert [outcome["campaign_id"] for outcome in json.loads(answer)["campaigns"]] == [campaign]
-    assert service.status(campaign) == "scheduled"
+    assert [outcome["campaign_id"] for outcome in json.loads(answer)["campaigns"]] == [str(campaign)]
+    assert records.status(service.database, campaign) == "scheduled"
 
 
 def test_the_health_is_asked_for_as_the_page_says(service: Service, header_file: Path) -> None:
@@ -135,11 +138,11 @@ def test_the_health_is_asked_for_as_the_page_says(service: Service, header_file:
         )
 
     assert ask().returncode == 0
-    campaign = service.add_due_campaign()
+    campaign = service.due_campaign()
     service.execute("update campaigns set scheduled_at = now() - interval '11 minutes'")
     late = ask()
     assert late.returncode == 22  # curl's, for an answer of 400 or more
-    assert json.loads(late.stdout)["oldest_due"]["campaign_id"] == campaign
+    assert json.loads(late.stdout)["oldest_due"]["campaign_id"] == str(campaign)
 
 
 def test_status_ends_as_the_page_says(service: Service, environment: dict[str, str]) -> None:
@@ -150,7 +153,7 @@ def test_status_ends_as_the_page_says(service: Service, environment: dict[str, s
         settings = {**environment, **changes, "PATH": path, "PYTHONPATH": str(ROOT)}
         return subprocess.run(["/bin/sh", "-eu", "-c", block], env=settings, capture_output=True, text=True)
 
-    service.add_campaign(service.add_organization(is_member=False), name="failing")
+    service.factory.campaign(service.factory.organization(), name="failing")
     service.run()
     assert ask().returncode == 0  # it backs off
     service.execute("update campaign_runner.launches set next_attempt_at = 'infinity'")
@@ -202,17 +205,14 @@ class TestWhenNoCampaignStarts:
         return {row["name"]: row for (row,) in service.database.execute(query.encode()).fetchall()}
 
     def test_each_reason_shows_as_the_table_says(self, service: Service, environment: dict[str, str]) -> None:
-        organization, strange = service.add_organization(), service.add_organization(is_member=False)
-        service.add_campaign(organization, name="no time")
-        service.execute("update campaigns set scheduled_at = null")
-        service.add_campaign(organization, name="too late")
-        service.execute("update campaigns set scheduled_at = now() - interval '1 day' where name = 'too late'")
-        service.add_campaign(organization, name="tomorrow")
-        service.execute("update campaigns set scheduled_at = now() + interval '1 day' where name = 'tomorrow'")
-        service.add_campaign(organization, name="draft", status="draft")
-        failing = service.add_campaign(strange, name="failing")
+        organization, strange = service.organization(), service.factory.organization()
+        service.factory.campaign(organization, name="no time", due_in=None)
+        service.factory.campaign(organization, name="too late", due_in=timedelta(days=-1))
+        service.factory.campaign(organization, name="tomorrow", due_in=timedelta(days=1))
+        service.factory.campaign(organization, name="draft", status="draft")
+        failing = service.factory.campaign(strange, name="failing")
         with Function({**environment, "MAX_LATENESS_MINUTES": "60"}) as strict:
-            Service(strict.url, service.token, service.project, service.database, service.system_user_id).run()
+            replace(service, url=strict.url).run()
 
         shown = self.shown(service)
         assert list(shown) == ["no time", "too late", "failing", "tomorrow"]
@@ -249,13 +249,13 @@ class TestDeployment:
     def test_it_lists_what_is_due_and_leaves_it_alone(
         self, service: Service, tmp_path: Path, answers: str, code: int
     ) -> None:
-        campaign = service.add_due_campaign()
-        before = service.snapshot()
+        campaign = service.due_campaign()
+        before = records.everything(service.database, with_last_tick=False)
         cloud = Cloud(tmp_path / "cloud", service.url)
         result = cloud.deploy(answers=answers, RUNNER_TOKENS=service.token)
         assert result.returncode == code, result.stderr
-        assert campaign in result.stderr
-        assert service.snapshot() == before
+        assert str(campaign) in result.stderr
+        assert records.everything(service.database, with_last_tick=False) == before
         assert service.token not in result.stdout + result.stderr
         assert (cloud.state["job"] is None) == (code == 3)
 

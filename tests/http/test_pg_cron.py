@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from local.postgres import SUPERUSER, Postgres
+from tests.support import records
 from tests.support.debian import DebianPostgres
 from tests.support.eventually import eventually
 from tests.support.service import Service
@@ -109,20 +110,18 @@ def jobs(database: Connection) -> list[tuple[Any, ...]]:
 def test_a_tick_reaches_the_function_and_launches_what_is_due(
     database: Connection, sender: Sender, service: Service
 ) -> None:
-    organization = service.add_organization()
-    service.add_contacts(organization, 3)
-    campaign = service.add_campaign(organization)
+    campaign = service.due_campaign()
     store(database, f"{service.url}/ ", f" {service.token} ")
     apply(database, "schedule.sql")
 
-    eventually(lambda: service.status(campaign) == "sending", 75)
+    eventually(lambda: records.status(service.database, campaign) == "sending", 75)
     eventually(lambda: database.execute("select from net._http_response").fetchall())
 
     shown = database.execute((FOLDER / "answers.sql").read_bytes()).fetchall()
     outcomes = {what: (outcome, detail) for _, what, outcome, detail in shown}
     assert outcomes["call"][0] == "succeeded"
     assert outcomes["answer"][0] == "200"
-    assert campaign in outcomes["answer"][1]
+    assert str(campaign) in outcomes["answer"][1]
     # Longer than the function takes at most, by far more than the default of pg_net.
     assert sender.timeouts == [110_000]
 

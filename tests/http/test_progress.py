@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -107,16 +108,16 @@ def catches(pid: int, number: signal.Signals) -> bool:
 
 
 @pytest.fixture
-def last_contact(service: Service) -> str:
+def last_contact(service: Service) -> UUID:
     """The last contact of a large campaign that is due."""
-    organization = service.add_organization()
-    service.add_contacts(organization, 1_000)
-    service.add_campaign(organization, name="Large")
-    return max(service.contacts(organization))
+    organization = service.organization()
+    *_, last = service.factory.contacts(organization, 1_000)
+    service.factory.campaign(organization, name="Large")
+    return last
 
 
 def test_each_campaign_shows_how_far_it_is_and_nothing_of_that_stays(
-    service: Service, environment: dict[str, str], last_contact: str
+    service: Service, environment: dict[str, str], last_contact: UUID
 ) -> None:
     terminal = Terminal()
     with run(environment, terminal) as process:
@@ -139,7 +140,7 @@ def test_each_campaign_shows_how_far_it_is_and_nothing_of_that_stays(
 
 @pytest.mark.parametrize("signals", [1, 2])
 def test_ctrl_c_leaves_a_clean_terminal(
-    service: Service, environment: dict[str, str], last_contact: str, signals: int
+    service: Service, environment: dict[str, str], last_contact: UUID, signals: int
 ) -> None:
     terminal = Terminal()
     with run(environment, terminal) as process:

@@ -18,7 +18,7 @@ PAGE = Page("README.md")
 
 
 def test_the_curl_commands_launch_what_is_due(service: Service, tmp_path: Path) -> None:
-    campaign = service.add_due_campaign()
+    campaign = service.due_campaign()
     (tmp_path / ".local").mkdir()
     (tmp_path / ".local" / "env").write_text(f"RUNNER_URL={service.url}\nRUNNER_TOKEN={service.token}\n")
     [block] = PAGE.blocks("sh", "curl")
@@ -26,17 +26,17 @@ def test_the_curl_commands_launch_what_is_due(service: Service, tmp_path: Path) 
         json.loads(line) for line in shell(block, service.settings, tmp_path).replace("}{", "}\n{").splitlines()
     )
     assert forecast == answer
-    assert [outcome["campaign_id"] for outcome in answer["campaigns"]] == [campaign]
+    assert [outcome["campaign_id"] for outcome in answer["campaigns"]] == [str(campaign)]
 
 
 def test_the_shell_commands_launch_what_is_due(service: Service, tmp_path: Path) -> None:
-    campaign = service.add_due_campaign()
+    campaign = service.due_campaign()
     [block] = PAGE.blocks("sh", "python -m runner")
     output = shell(f"CAMPAIGN_ID={campaign}\n{block}", service.settings, tmp_path)
     before, brace, rest = output.partition("{")
     answer, end = json.JSONDecoder().raw_decode(brace + rest)
     after = (brace + rest)[end:]
-    assert answer["campaigns"][0]["campaign_id"] == campaign
+    assert answer["campaigns"][0]["campaign_id"] == str(campaign)
     assert "1 would be launched, 0 failed." in before
     assert "3 recipients, of 3 contacts." in before
     assert "3, of which 3 inserted" in after
@@ -50,13 +50,13 @@ def test_the_settings_of_make_serve_are_put_into_the_environment(service: Servic
     (tmp_path / ".venv").symlink_to(sys.prefix)
     (tmp_path / ".local").mkdir()
     (tmp_path / ".local" / "env").write_text("".join(f"{name}={value}\n" for name, value in service.settings.items()))
-    campaign = service.add_due_campaign()
+    campaign = service.due_campaign()
     answer = json.loads(shell(f"{command}; python -m runner run --json", {}, tmp_path))
-    assert answer["campaigns"][0]["campaign_id"] == campaign
+    assert answer["campaigns"][0]["campaign_id"] == str(campaign)
 
 
 def test_the_python_example_launches_what_is_due(service: Service, tmp_path: Path) -> None:
-    service.add_due_campaign()
+    service.due_campaign()
     [block] = PAGE.blocks("python", "run_campaign_automation")
     (tmp_path / "example.py").write_text(block)
     output = shell("python example.py", service.settings, tmp_path)
@@ -66,9 +66,8 @@ def test_the_python_example_launches_what_is_due(service: Service, tmp_path: Pat
 def test_the_response_has_the_keys_that_the_readme_shows(service: Service) -> None:
     [block] = PAGE.blocks("json", "processed_count")
     shown = json.loads(block)
-    service.add_due_campaign()
-    stranger = service.add_organization(is_member=False)
-    service.add_campaign(stranger)
+    service.due_campaign()
+    service.factory.campaign(service.factory.organization())
     answer = service.run()
     assert answer.keys() == shown.keys()
     for key in ("campaigns", "errors"):

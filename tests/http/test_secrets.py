@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from local.function import Function
-from local.stack import Project
+from tests.support.caller import Caller
 from tests.support.service import Service
 
 CANARY = "CANARY8e2d"
 TOKEN = f"{CANARY}-token-0123456789-0123456789-0123456789"
+SETTINGS = {"RUNNER_TOKENS": TOKEN, "LOG_LEVEL": "DEBUG"}
 # Quotes the row that it refuses, or breaks a constraint with it, by the name of the campaign.
 TRIGGER = """
     create function public.quote() returns trigger language plpgsql as $$
@@ -34,70 +35,53 @@ CAMPAIGNS = ("raises", "breaks a check", "is no number", "is launched")
 @pytest.fixture
 def outspoken(service: Service) -> Iterator[Service]:
     """A project full of canaries, whose triggers quote them."""
-    organization = service.add_organization()
-    service.execute(
-        "insert into contacts (organization_id, email, mobile, first_name, last_name, country)"
-        " values (%s, 'CANARY8e2d@example.org', '+49 CANARY8e2d', 'CANARY8e2d', 'CANARY8e2d', 'CANARY8e2d')",
+    organization = service.organization()
+    service.factory.contact(
         organization,
+        email=f"{CANARY}@example.org",
+        mobile=f"+49 {CANARY}",
+        first_name=CANARY,
+        last_name=CANARY,
+        country=CANARY,
     )
+    rules = {"exclude_countries": [f"{CANARY}-country"], "exclude_tags": [f"{CANARY}-tag"]}
     for name in CAMPAIGNS:
-        campaign = service.add_campaign(organization, name=name)
-        service.execute(
-            "insert into campaign_target_rules (campaign_id, organization_id, exclude_countries, exclude_tags)"
-            " values (%s, %s, '{CANARY8e2d-country}', '{CANARY8e2d-tag}')",
-            campaign,
-            organization,
-        )
+        service.factory.campaign(organization, name=name, rules=rules)
     service.database.execute(TRIGGER.encode())
     yield service
     service.database.execute("drop trigger quote on public.campaign_recipients; drop function public.quote()")
 
 
-def settings(project: Project, system_user_id: str) -> dict[str, str]:
-    return {
-        "SUPABASE_URL": project.url,
-        "SUPABASE_SECRET_KEY": project.secret_key,
-        "SYSTEM_USER_ID": system_user_id,
-        "RUNNER_TOKENS": TOKEN,
-        "LOG_LEVEL": "DEBUG",
-    }
-
-
-def everything_said(function: Function, service: Service) -> str:
+def everything_said(function: Function) -> str:
     """All answers to right and wrong calls, and the log."""
     said = ""
     for token in (TOKEN, f"{TOKEN}x"):
         for path in ("/?dry_run=true", "/", "/", f"/{CANARY}", f"/?{CANARY}={CANARY}", f"/?organization_id={CANARY}"):
-            headers = {"Authorization": f"Bearer {token}", "X-Canary": CANARY}
-            caller = Service(function.url, token, service.project, service.database, service.system_user_id)
-            response = caller.post(path, headers=headers, json={CANARY: CANARY})
+            headers = {"X-Canary": CANARY}
+            response = Caller(url=function.url, token=token).post(path, headers=headers, json={CANARY: CANARY})
             said += f"{response.status_code} {response.headers} {response.text}\n"
     return said + function.log.read_text()
 
 
-def test_no_row_that_the_database_quotes_shows_in_an_answer_or_the_log(
-    outspoken: Service, project: Project, system_user_id: str
-) -> None:
-    with Function(settings(project, system_user_id)) as function:
-        said = everything_said(function, outspoken)
+def test_no_row_that_the_database_quotes_shows_in_an_answer_or_the_log(outspoken: Service) -> None:
+    with Function({**outspoken.settings, **SETTINGS}) as function:
+        said = everything_said(function)
     errors = outspoken.execute("select last_error_detail from campaign_runner.launches where last_error is not null")
     assert len(errors) == len(CAMPAIGNS) - 1
     assert all(CANARY in detail for (detail,) in errors), "the canaries were not met"
     assert "is launched" in said
     # The name of a parameter that does not exist is the caller's own.
     assert CANARY not in said.replace(f"Unknown query parameter '{CANARY}'", "")
-    assert project.secret_key not in said
+    assert outspoken.project.secret_key not in said
 
 
 # Not SYSTEM_USER_ROLES, which the error of a campaign names, and not GOOGLE_CLOUD_PROJECT, which is in the trace.
 @pytest.mark.parametrize("name", ["SUPABASE_URL", "SUPABASE_SECRET_KEY", "SYSTEM_USER_ID", "STEP_ROWS"])
-def test_no_setting_shows_in_an_answer_or_the_log(
-    name: str, service: Service, project: Project, system_user_id: str
-) -> None:
+def test_no_setting_shows_in_an_answer_or_the_log(name: str, service: Service) -> None:
     values = {"SUPABASE_URL": f"http://{CANARY}.invalid", "SUPABASE_SECRET_KEY": f"sb_secret_{CANARY}"}
-    service.add_campaign(service.add_organization())
-    environment = {**settings(project, system_user_id), "RUN_TIME_BUDGET_SECONDS": "1"}
+    service.factory.campaign(service.organization())
+    environment = {**service.settings, **SETTINGS, "RUN_TIME_BUDGET_SECONDS": "1"}
     with Function({**environment, name: values.get(name, CANARY)}) as function:
-        said = everything_said(function, service)
+        said = everything_said(function)
     assert "Answered with" in said, "nothing was logged"
     assert CANARY not in said.replace(f"Unknown query parameter '{CANARY}'", "")

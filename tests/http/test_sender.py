@@ -13,6 +13,7 @@ from uuid import UUID
 
 import pytest
 
+from tests.support import records
 from tests.support.eventually import eventually
 from tests.support.mail_server import MailServer
 from tests.support.service import Service
@@ -64,16 +65,16 @@ def end(*senders: Sender) -> None:
 
 
 @pytest.fixture
-def campaign(service: Service) -> str:
+def campaign(service: Service) -> UUID:
     """Launched just now."""
-    organization = service.add_organization()
-    service.add_contacts(organization, CONTACTS)
-    campaign = service.add_campaign(organization, name="Spring sale")
+    organization = service.organization()
+    service.factory.crowd(organization, CONTACTS)
+    campaign = service.factory.campaign(organization, name="Spring sale")
     service.run()
     return campaign
 
 
-def addresses(service: Service, campaign: str, status: str = "%") -> Counter[str]:
+def addresses(service: Service, campaign: UUID, status: str = "%") -> Counter[str]:
     """Of the recipients that have this status."""
     found = service.execute(
         "select k.email from campaign_recipients r join contacts k on k.id = r.contact_id"
@@ -89,20 +90,20 @@ def unsubscribe(service: Service, emails: Iterable[str]) -> None:
 
 
 def test_three_senders_side_by_side_mail_each_recipient_once(
-    service: Service, campaign: str, mail_server: MailServer, start_sender: Callable[[], Sender]
+    service: Service, campaign: UUID, mail_server: MailServer, start_sender: Callable[[], Sender]
 ) -> None:
     mail_server.gather(3)
     end(*[start_sender() for _ in range(3)])
 
     assert Counter(mail_server.addresses) == addresses(service, campaign)
     assert addresses(service, campaign, "sent") == addresses(service, campaign)
-    assert service.status(campaign) == "sent"
+    assert records.status(service.database, campaign) == "sent"
     assert len({message["Message-ID"] for message in mail_server.messages}) == CONTACTS
     assert {message["Subject"] for message in mail_server.messages} == {"Spring sale"}
 
 
 def test_who_unsubscribes_in_between_gets_nothing(
-    service: Service, campaign: str, mail_server: MailServer, start_sender: Callable[[], Sender]
+    service: Service, campaign: UUID, mail_server: MailServer, start_sender: Callable[[], Sender]
 ) -> None:
     mail_server.hold()
     sender = start_sender()
@@ -114,11 +115,11 @@ def test_who_unsubscribes_in_between_gets_nothing(
 
     assert Counter(mail_server.addresses) == addresses(service, campaign) - left
     assert addresses(service, campaign, "pending") == left
-    assert service.status(campaign) == "sent"
+    assert records.status(service.database, campaign) == "sent"
 
 
 def test_a_pause_stops_all_but_the_message_that_is_being_handed_over(
-    service: Service, campaign: str, mail_server: MailServer, start_sender: Callable[[], Sender]
+    service: Service, campaign: UUID, mail_server: MailServer, start_sender: Callable[[], Sender]
 ) -> None:
     mail_server.hold()
     sender = start_sender()
@@ -128,18 +129,18 @@ def test_a_pause_stops_all_but_the_message_that_is_being_handed_over(
     end(sender)
     assert len(mail_server.messages) == 1
     assert addresses(service, campaign, "sent") == Counter(mail_server.addresses)
-    assert service.status(campaign) == "paused"
+    assert records.status(service.database, campaign) == "paused"
 
     service.execute("update campaigns set status = 'scheduled'")
     service.run()
     end(start_sender(), start_sender())
 
     assert Counter(mail_server.addresses) == addresses(service, campaign)
-    assert service.status(campaign) == "sent"
+    assert records.status(service.database, campaign) == "sent"
 
 
 def test_a_sender_that_is_killed_loses_nobody_and_only_the_message_in_its_hands_is_sent_twice(
-    service: Service, campaign: str, mail_server: MailServer, start_sender: Callable[[], Sender]
+    service: Service, campaign: UUID, mail_server: MailServer, start_sender: Callable[[], Sender]
 ) -> None:
     mail_server.hold()
     dies = start_sender()
@@ -153,11 +154,11 @@ def test_a_sender_that_is_killed_loses_nobody_and_only_the_message_in_its_hands_
     copies = [copy for copy in mail_server.messages if copy["To"] == message["To"]]
     assert {copy["Message-ID"] for copy in copies} == {message["Message-ID"]}
     assert addresses(service, campaign, "sent") == addresses(service, campaign)
-    assert service.status(campaign) == "sent"
+    assert records.status(service.database, campaign) == "sent"
 
 
 def test_others_wait_for_the_last_message_and_take_it_over_from_a_sender_that_dies(
-    service: Service, campaign: str, mail_server: MailServer, start_sender: Callable[[], Sender]
+    service: Service, campaign: UUID, mail_server: MailServer, start_sender: Callable[[], Sender]
 ) -> None:
     mail_server.hold()
     dies = start_sender()
@@ -169,17 +170,17 @@ def test_others_wait_for_the_last_message_and_take_it_over_from_a_sender_that_di
     """
     eventually(lambda: service.database.execute(waiting).fetchone() == (1,))
     assert len(mail_server.messages) == CONTACTS
-    assert service.status(campaign) == "sending"
+    assert records.status(service.database, campaign) == "sending"
 
     dies.kill()
     end(other)
 
     assert Counter(mail_server.addresses) - addresses(service, campaign) == Counter([str(message["To"])])
-    assert service.status(campaign) == "sent"
+    assert records.status(service.database, campaign) == "sent"
 
 
 def test_what_the_mail_server_refuses_for_good_has_bounced_and_what_it_defers_is_for_the_next_start(
-    service: Service, campaign: str, mail_server: MailServer, start_sender: Callable[[], Sender]
+    service: Service, campaign: UUID, mail_server: MailServer, start_sender: Callable[[], Sender]
 ) -> None:
     broken = "line\nbreak@example.org"
     deferred, refused, mended, *_ = sorted(addresses(service, campaign))
@@ -188,17 +189,17 @@ def test_what_the_mail_server_refuses_for_good_has_bounced_and_what_it_defers_is
     end(start_sender())
     assert addresses(service, campaign, "pending") == Counter([deferred])
     assert addresses(service, campaign, "bounced") == Counter([refused, broken])
-    assert service.status(campaign) == "sending"
+    assert records.status(service.database, campaign) == "sending"
 
     del mail_server.refusals[deferred]
     end(start_sender())
 
     assert mail_server.addresses[-1] == deferred
     assert len(mail_server.messages) == CONTACTS - 2
-    assert service.status(campaign) == "sent"
+    assert records.status(service.database, campaign) == "sent"
 
 
-def test_over_the_rest_api_the_claim_is_a_mark_that_one_sender_alone_can_set(service: Service, campaign: str) -> None:
+def test_over_the_rest_api_the_claim_is_a_mark_that_one_sender_alone_can_set(service: Service, campaign: UUID) -> None:
     *unsubscribed, _ = sorted(addresses(service, campaign))[:3]
     unsubscribe(service, unsubscribed)
     environment = {"SUPABASE_URL": service.project.url, "SUPABASE_SECRET_KEY": service.project.secret_key}
@@ -224,7 +225,7 @@ class TestStatements:
         finally:
             service.execute("deallocate statement")
 
-    def test_page_and_count_show_what_may_be_sent(self, service: Service, campaign: str) -> None:
+    def test_page_and_count_show_what_may_be_sent(self, service: Service, campaign: UUID) -> None:
         everybody = addresses(service, campaign)
         unsubscribed = sorted(everybody)[:20]
         unsubscribe(service, unsubscribed)
@@ -235,25 +236,21 @@ class TestStatements:
         assert page == sorted(page)
         assert self.ask(service, block("sql", "count(*)"), campaign) == [(len(page),)]
 
-    def test_a_bounce_counts_in_the_next_campaign_that_excludes_bounces(self, service: Service, campaign: str) -> None:
+    def test_a_bounce_counts_in_the_next_campaign_that_excludes_bounces(self, service: Service, campaign: UUID) -> None:
         [(organization,)] = service.execute("select organization_id from campaigns")
-        bounced, never_sent, *_ = sorted(service.recipients(campaign))
+        bounced, never_sent, *_ = sorted(records.recipients(service.database, campaign))
         service.execute("update campaign_recipients set status = 'sent' where contact_id = %s", bounced)
         for contact in (bounced, never_sent):
             self.ask(service, block("sql", "'bounced'"), campaign, contact)
-        following = service.add_campaign(organization)
-        service.execute(
-            "insert into campaign_target_rules (campaign_id, organization_id, exclude_bounced) values (%s, %s, true)",
-            following,
-            organization,
-        )
+        following = service.factory.campaign(organization, rules={"exclude_bounced": True})
 
         service.run()
 
-        assert service.recipients(campaign) - service.recipients(following) == {bounced}
+        before, after = (records.recipients(service.database, each) for each in (campaign, following))
+        assert before.keys() - after.keys() == {bounced}
 
-    def test_the_status_of_a_recipient_only_goes_forward(self, service: Service, campaign: str) -> None:
-        contact = min(service.recipients(campaign))
+    def test_the_status_of_a_recipient_only_goes_forward(self, service: Service, campaign: UUID) -> None:
+        contact = min(records.recipients(service.database, campaign))
         seen = []
         for status in ("opened", "sent", "opened", "delivered", "clicked", "opened"):
             if status == "sent":

@@ -17,7 +17,9 @@ from dotenv import dotenv_values
 
 from local.serve import SYSTEM_USER_ID, add_system_user
 from local.stack import VARIABLES, Stack
+from tests.support import records
 from tests.support.eventually import eventually
+from tests.support.factory import Factory
 
 pytestmark = pytest.mark.slow
 
@@ -96,14 +98,7 @@ def test_it_works_on_the_project_that_the_environment_names_and_changes_nothing_
         )
         assert told["SUPABASE_URL"] == project.url
         assert database.execute("select id from profiles").fetchall() == [(SYSTEM_USER_ID,)]
-        database.execute("insert into organizations (id, name) values (gen_random_uuid(), 'Organization')")
-        database.execute(
-            "insert into organization_members (organization_id, user_id) select id, %s from organizations",
-            (SYSTEM_USER_ID,),
-        )
-        database.execute(
-            "insert into campaigns (organization_id, name, status, scheduled_at)"
-            " select id, 'Campaign', 'scheduled', now() from organizations"
-        )
+        factory = Factory(database)
+        campaign = factory.campaign(factory.organization(SYSTEM_USER_ID))
         assert call(told).json()["processed_count"] == 1
-        assert database.execute("select status from campaigns").fetchall() == [("sending",)]
+        assert records.status(database, campaign) == "sending"

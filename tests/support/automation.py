@@ -1,64 +1,91 @@
-"""A run as the function makes it, over one connection of the service role."""
+"""The calls of a run, as the function makes them, over one connection."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Self
 from uuid import UUID, uuid4
 
 import psycopg
+from psycopg import sql
 from pydantic import BaseModel
 
 from runner.answers import CampaignPreviewAnswer, DoctorAnswer, History
 from runner.health import Health
 
 STEPS_AT_MOST = 2000
+WAITING = """
+do $$ begin
+    for attempt in 1..3000 loop
+        if (
+            select count(*) >= {sessions} from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock'
+        ) then return; end if;
+        perform pg_stat_clear_snapshot();
+        perform pg_sleep(0.01);
+    end loop;
+    raise 'no session waits for a lock';
+end $$
+"""
 
 
 class Automation:
-    """A run with an id of its own: steps until no work is left, then the report."""
+    """A run: steps until no work is left, then the report.
+
+    On a connection in autocommit each call is a transaction. On others each call ends with a commit, but for a step
+    without `commit`. A report and a retry need no system user.
+    """
 
     def __init__(
         self,
         connection: psycopg.Connection[Any],
-        system_user: UUID,
+        system_user: UUID | None = None,
         *,
+        run_id: UUID | None = None,
         organization: UUID | None = None,
         roles: Sequence[str] = ("member",),
         max_rows: int = 20_000,
         max_lateness_minutes: int | None = None,
     ) -> None:
         self.connection = connection
-        self.run_id = uuid4()
         self.system_user = system_user
+        self.run_id = run_id or uuid4()
         self.organization = organization
         self.roles = list(roles)
         self.max_rows = max_rows
         self.max_lateness_minutes = max_lateness_minutes
 
-    def step(self) -> dict[str, Any]:
-        """One step."""
+    def step(self, *, max_rows: int | None = None, commit: bool = True) -> dict[str, Any]:
+        """One step. Without `commit` its transaction stays open."""
         return self._call(
-            "select public.campaign_runner_step(%s, %s, %s, %s, %s, %s)",
-            *(self.run_id, self.organization, self.system_user, self.roles, self.max_rows, self.max_lateness_minutes),
+            "step",
+            commit=commit,
+            p_run_id=self.run_id,
+            p_organization_id=self.organization,
+            p_system_user_id=self.system_user,
+            p_system_user_roles=self.roles,
+            p_max_rows=max_rows or self.max_rows,
+            p_max_lateness_minutes=self.max_lateness_minutes,
         )
 
-    def first_slice(self) -> dict[str, Any]:
+    def first_slice(self, *, max_rows: int | None = None) -> dict[str, Any]:
         """Two steps on a campaign that does not fit in one: the first lays out slices, the second writes the first."""
-        self.step()
-        return self.step()
+        self.step(max_rows=max_rows)
+        return self.step(max_rows=max_rows)
 
-    def finish(self) -> Self:
+    def finish(self, *, max_rows: int | None = None) -> Self:
         """Steps until none is left to do. A campaign that was found busy is asked for again."""
         for _ in range(STEPS_AT_MOST):
-            answer = self.step()
+            answer = self.step(max_rows=max_rows)
             if not answer["work_left"] and not answer["busy"]:
                 return self
         raise AssertionError(f"there is work left after {STEPS_AT_MOST} steps")
 
     def report(self) -> dict[str, Any]:
         """The report, which closes the run."""
-        return self._call("select public.campaign_runner_report(%s)", self.run_id)
+        return self._call("report", p_run_id=self.run_id)
 
     def launch(self) -> dict[str, Any]:
         """The whole run."""
@@ -66,13 +93,18 @@ class Automation:
 
     def retry(self, campaign: UUID | None = None) -> list[dict[str, Any]]:
         """Free this campaign, or all that wait. Returns them."""
-        freed: list[dict[str, Any]] = self._call("select public.campaign_runner_retry(%s)", campaign)["freed"]
+        freed: list[dict[str, Any]] = self._call("retry", p_campaign_id=campaign)["freed"]
         return freed
 
     def health(self) -> dict[str, Any]:
         """How the runner is, in the eyes of a monitor."""
-        statement = "select public.campaign_runner_health(%s, %s, %s)"
-        return self._read(Health, statement, self.organization, self.system_user, self.roles)
+        return self._read(
+            Health,
+            "health",
+            p_organization_id=self.organization,
+            p_system_user_id=self.system_user,
+            p_system_user_roles=self.roles,
+        )
 
     def preview(self) -> dict[str, Any]:
         """The dry run: what a report would say."""
@@ -81,9 +113,13 @@ class Automation:
         cursor: str | None = None
         for _ in range(STEPS_AT_MOST):
             answer = self._call(
-                "select public.campaign_runner_preview(%s, %s, %s, %s, %s, %s)",
-                *(self.organization, self.system_user, self.roles, self.max_rows, self.max_lateness_minutes),
-                cursor,
+                "preview",
+                p_organization_id=self.organization,
+                p_system_user_id=self.system_user,
+                p_system_user_roles=self.roles,
+                p_max_rows=self.max_rows,
+                p_max_lateness_minutes=self.max_lateness_minutes,
+                p_cursor=cursor,
             )
             campaigns += answer["campaigns"]
             errors += answer["errors"]
@@ -96,32 +132,74 @@ class Automation:
         """Whom one campaign would have as recipients."""
         cursor: str | None = None
         for _ in range(STEPS_AT_MOST):
-            answer = self._read(
-                CampaignPreviewAnswer,
-                "select public.campaign_runner_preview_campaign(%s, %s, %s, %s, %s, %s)",
-                *(campaign, self.system_user, self.roles, self.max_rows, self.max_lateness_minutes, cursor),
-            )
+            answer = self.preview_page(campaign, cursor)
             cursor = answer["cursor"]
             if cursor is None:
                 preview: dict[str, Any] = answer["preview"]
                 return preview
         raise AssertionError(f"there is work left after {STEPS_AT_MOST} calls")
 
+    def preview_page(self, campaign: UUID, cursor: str | None) -> dict[str, Any]:
+        """One page of the preview of a campaign."""
+        return self._read(
+            CampaignPreviewAnswer,
+            "preview_campaign",
+            p_campaign_id=campaign,
+            p_system_user_id=self.system_user,
+            p_system_user_roles=self.roles,
+            p_max_rows=self.max_rows,
+            p_max_lateness_minutes=self.max_lateness_minutes,
+            p_cursor=cursor,
+        )
+
     def history(self, campaign: UUID, *, limit: int = 20) -> dict[str, Any]:
         """The launches of a campaign."""
-        return self._read(History, "select public.campaign_runner_history(%s, %s)", campaign, limit)
+        return self._read(History, "history", p_campaign_id=campaign, p_max_launches=limit)
 
     def doctor(self) -> dict[str, Any]:
         """What the database finds when the doctor asks it."""
-        return self._read(DoctorAnswer, "select public.campaign_runner_doctor(%s, %s)", self.system_user, self.roles)
+        return self._read(DoctorAnswer, "doctor", p_system_user_id=self.system_user, p_system_user_roles=self.roles)
 
-    def _read(self, model: type[BaseModel], statement: str, *values: Any) -> dict[str, Any]:
+    def commit(self) -> None:
+        """Commit what the last step did."""
+        if not self.connection.autocommit:
+            self.connection.commit()
+
+    def rollback(self) -> None:
+        """Undo what the last step did, as a crash would."""
+        if not self.connection.autocommit:
+            self.connection.rollback()
+
+    @contextmanager
+    def waiting(
+        self, call: Callable[[], dict[str, Any]], *, sessions: int = 1
+    ) -> Iterator[Callable[[], dict[str, Any]]]:
+        """Make a call of this run in a thread. The block begins when so many sessions wait for a lock."""
+        with ThreadPoolExecutor(1) as thread:
+            with psycopg.connect(self.connection.info.dsn, password=self.connection.info.password) as observer:
+                answer = thread.submit(call)
+                observer.execute(WAITING.format(sessions=sessions).encode())
+            yield answer.result
+
+    def _read(self, model: type[BaseModel], function: str, **arguments: Any) -> dict[str, Any]:
         """The answer as it came, of which the program has to be able to make this."""
-        answer = self._call(statement, *values)
+        answer = self._call(function, **arguments)
         model.model_validate(answer)
         return answer
 
-    def _call(self, statement: str, *values: Any) -> dict[str, Any]:
-        [(answer,)] = self.connection.execute(statement.encode(), values).fetchall()
+    def _call(self, function: str, *, commit: bool = True, **arguments: Any) -> dict[str, Any]:
+        statement = sql.SQL("select {}({})").format(
+            sql.Identifier("public", f"campaign_runner_{function}"),
+            sql.SQL(", ").join(
+                sql.SQL("{} => {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in arguments
+            ),
+        )
+        try:
+            [(answer,)] = self.connection.execute(statement, arguments).fetchall()
+        except psycopg.Error:
+            self.rollback()
+            raise
+        if commit:
+            self.commit()
         assert isinstance(answer, dict)
         return answer

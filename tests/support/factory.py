@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import psycopg
@@ -48,17 +48,15 @@ class Factory:
         self.insert("contacts", {"organization_id": organization, **row})
         return UUID(str(row["id"]))
 
-    def contacts(self, organization: UUID, number: int) -> list[UUID]:
-        """Many contacts who all qualify, in the order of their ids."""
+    def contacts(self, organization: UUID, number: int, **columns: LiteralString) -> list[UUID]:
+        """Many contacts. Returns their ids, in order."""
         ids = sorted(uuid4() for _ in range(number))
-        emails = [f"contact{self._contacts + n}@example.org" for n in range(1, number + 1)]
-        self._contacts += number
-        self.database.execute(
-            "insert into public.contacts (id, organization_id, email)"
-            " select c.id, %s, c.email from unnest(%s::uuid[], %s::text[]) as c (id, email)",
-            (organization, ids, emails),
-        )
+        self._insert_contacts(organization, number, {"id": "(%(ids)s::uuid[])[i]", **columns}, ids)
         return ids
+
+    def crowd(self, organization: UUID, number: int, **columns: LiteralString) -> None:
+        """Many contacts, made by the database. A column is an SQL expression over `i`, which counts them from 1."""
+        self._insert_contacts(organization, number, columns)
 
     def tag(self, organization: UUID, name: str, *contacts: UUID, id: UUID | None = None) -> UUID:
         """A tag, and the contacts who have it."""
@@ -98,7 +96,7 @@ class Factory:
         self.insert("campaign_target_rules", {"campaign_id": campaign, **self._organization_of(campaign), **fields})
 
     def recipient(self, campaign: UUID, contact: UUID, *, status: str = "pending") -> None:
-        """A recipient that somebody else has written."""
+        """A recipient that another program has written."""
         row = {"campaign_id": campaign, "contact_id": contact, "status": status}
         self.insert("campaign_recipients", row | self._organization_of(campaign))
 
@@ -124,6 +122,37 @@ class Factory:
         """Delete the rows with these ids."""
         statement = sql.SQL("delete from public.{} where id = any (%s)").format(sql.Identifier(table))
         self.database.execute(statement, (list(ids),))
+
+    def empty(self) -> None:
+        """Delete all rows but those of users."""
+        self.database.execute("truncate public.organizations cascade")
+        self.empty_ledger()
+
+    def empty_ledger(self) -> None:
+        """Delete what the runs wrote down."""
+        self.database.execute(
+            "truncate campaign_runner.runs, campaign_runner.launches, campaign_runner.run_errors cascade"
+        )
+
+    def _insert_contacts(
+        self, organization: UUID, number: int, columns: Mapping[str, LiteralString], ids: Sequence[UUID] = ()
+    ) -> None:
+        columns = {"email": "'contact' || (%(contacts_before)s + i) || '@example.org'", **columns}
+        statement = sql.SQL(
+            "insert into public.contacts (organization_id, {})"
+            " select %(organization)s, {} from generate_series(1, %(number)s) as i"
+        ).format(
+            sql.SQL(", ").join(map(sql.Identifier, columns)),
+            sql.SQL(", ").join(map(sql.SQL, columns.values())),
+        )
+        values = {
+            "organization": organization,
+            "number": number,
+            "contacts_before": self._contacts,
+            "ids": list(ids),
+        }
+        self.database.execute(statement, values)
+        self._contacts += number
 
     def _organization_of(self, campaign: UUID) -> dict[str, UUID]:
         rows = self.database.execute("select organization_id from public.campaigns where id = %s", (campaign,))

@@ -9,9 +9,9 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from psycopg.rows import dict_row
 
-from tests.support import oracle
+from tests.support import oracle, records
+from tests.support.automation import Automation
 
 Connection = psycopg.Connection[Any]
 Answer = Mapping[str, Any]  # the body of a run's answer
@@ -79,12 +79,10 @@ def violations(
 def _check_ledger(
     database: Connection, found: Violations, due: Collection[UUID], recipients: Mapping[UUID, int]
 ) -> None:
-    launches = _rows(database, "select * from campaign_runner.launches")
+    launches = records.rows(database, "select * from campaign_runner.launches")
     launched = Counter(launch["campaign_id"] for launch in launches if launch["state"] == "launched")
-    events = Counter(
-        UUID(event["campaign_id"])
-        for event in _rows(database, "select payload ->> 'campaign_id' as campaign_id from public.activity_events")
-    )
+    payloads = records.rows(database, "select payload from public.activity_events")
+    events = Counter(UUID(event["payload"]["campaign_id"]) for event in payloads)
     for name, counted in (("launches in the ledger", launched), ("events", events)):
         found.duplicated += [f"{campaign} has {n} {name}" for campaign, n in counted.items() if n > 1]
         found.lost += [f"{campaign} is not among the {name}" for campaign in due if campaign not in counted]
@@ -93,22 +91,17 @@ def _check_ledger(
             found.partial.append(f"{launch['campaign_id']} has not the number of recipients that the ledger says")
         if launch["attempts"]:
             found.blamed.append(f"{launch['campaign_id']}: {launch['last_error']}")
-    errors = _rows(database, "select campaign_id, error from campaign_runner.run_errors")
+    errors = records.rows(database, "select campaign_id, error from campaign_runner.run_errors")
     found.blamed += [f"{error['campaign_id']}: {error['error']}" for error in errors]
 
 
 def _check_reports(database: Connection, found: Violations, answers: Mapping[UUID, Answer]) -> None:
     """Every launch stands in the report of the run that made it, and in its answer if there was one."""
-    launches = _rows(database, "select run_id, campaign_id from campaign_runner.launches where run_id is not null")
+    launches = records.rows(database, "select * from campaign_runner.launches where run_id is not null")
     runs = {launch["run_id"] for launch in launches} | set(answers)
     for run in runs:
         made = sorted(str(launch["campaign_id"]) for launch in launches if launch["run_id"] == run)
-        [report] = _rows(database, "select public.campaign_runner_report(%s) as body", run)
-        for name, body in (("report", report["body"]), ("answer", answers.get(run))):
+        report = Automation(database, run_id=run).report()
+        for name, body in (("report", report), ("answer", answers.get(run))):
             if body is not None and sorted(c["campaign_id"] for c in body["campaigns"]) != made:
                 found.lost.append(f"the {name} of run {run} does not name just the {len(made)} launches that it made")
-
-
-def _rows(database: Connection, query: str, *values: Any) -> list[dict[str, Any]]:
-    with database.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(query.encode(), values).fetchall()

@@ -10,7 +10,8 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from psycopg.rows import dict_row
+
+from tests.support import records
 
 Row = Mapping[str, Any]
 Tables = Mapping[str, Sequence[Row]]
@@ -30,11 +31,9 @@ BLANKS = " \t\n\v\f\r"
 def read(database: psycopg.Connection[Any]) -> Tables:
     """All rows of all tables, of all organizations. A table that is not there has none."""
     tables: dict[str, Sequence[Row]] = {}
-    with database.cursor(row_factory=dict_row) as cursor:
-        for table in TABLES:
-            cursor.execute("select to_regclass('public.' || %s) is not null as is_there", (table,))
-            is_there = cursor.fetchone() == {"is_there": True}
-            tables[table] = cursor.execute(f"select * from public.{table}".encode()).fetchall() if is_there else []
+    for table in TABLES:
+        [is_there] = records.rows(database, "select to_regclass('public.' || %s) is not null as yes", table)
+        tables[table] = records.rows(database, f"select * from public.{table}") if is_there["yes"] else []
     return tables
 
 

@@ -46,14 +46,19 @@ def events(database: Connection, campaign: UUID) -> list[dict[str, Any]]:
     return rows(database, query, campaign)
 
 
-def everything(database: Connection) -> dict[str, list[str]]:
-    """All rows of all tables as text, with the version of each: the same if and only if nothing was written."""
+def everything(database: Connection, *, with_last_tick: bool = True) -> dict[str, list[str]]:
+    """All rows of all tables as text, with the version of each: the same if and only if nothing was written.
+
+    Every step writes the time of the last tick.
+    """
     query = """
         select table_schema, table_name from information_schema.tables
         where table_type = 'BASE TABLE' and table_schema in ('public', 'campaign_runner', 'auth')
         order by table_schema, table_name
     """
-    tables = [f"{row['table_schema']}.{row['table_name']}" for row in rows(database, query)]
+    tables = {f"{row['table_schema']}.{row['table_name']}" for row in rows(database, query)}
+    if not with_last_tick:
+        tables.remove("campaign_runner.last_tick")
     return {
         table: [
             row["row"]

@@ -15,6 +15,7 @@ import psycopg
 
 from local.function import Function
 from local.stack import Stack
+from tests.support.caller import Caller
 from tests.support.factory import Factory
 from tests.support.fault_proxy import FaultProxy, no_fault
 from tests.support.invariants import Violations, violations
@@ -67,9 +68,8 @@ class Rig:
         self.proxy.follow(no_fault)
         self.answers.clear()
         with self.connect() as database:
-            database.execute("truncate organizations, campaign_runner.runs, campaign_runner.launches cascade")
-            database.execute("truncate campaign_runner.run_errors")
             factory = Factory(database)
+            factory.empty()
             long, short = (factory.organization(self.system_user) for _ in range(2))
             contacts = factory.contacts(long, CONTACTS)
             for contact in contacts[::50]:
@@ -84,11 +84,7 @@ class Rig:
 
     def call(self, function: Function) -> httpx.Response:
         """Call the function. Raises httpx.TransportError when it dies."""
-        headers = {"Authorization": f"Bearer {self.token}"}
-        response = httpx.post(function.url, headers=headers, timeout=90)
-        if response.status_code == 200:
-            self.answers[UUID(response.headers["X-Run-Id"])] = response.json()
-        return response
+        return Caller(url=function.url, token=self.token, answers=self.answers).post()
 
     @contextmanager
     def calling(self, function: Function) -> Iterator[None]:

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from runner.doctor import MIGRATION
-from tests.support.fake_api import KEY, ROW_DATA, TOKEN, FakeApi, FakeClock, page, refusal
+from tests.support.fake_api import KEY, ROW_DATA, TOKEN, USER, FakeApi, FakeClock, page, refusal
 from tests.unit.test_cli import invoke
 
 NO_LACK: dict[str, Any] = {"is_cut": False, "lacking": 0, "named": []}
 ID = "77777777-7777-4777-8777-777777777777"
+FEW: dict[str, Any] = {"contacts": 3, "is_sample": False, "organizations": []}
+INDEX = {"name": "campaign_runner_due_idx", "is_invalid": False, "command": "create index concurrently a on b (c);"}
 
 
 def answer(errors: dict[str, str] | None = None, **facts: Any) -> dict[str, Any]:
@@ -24,7 +26,7 @@ def answer(errors: dict[str, str] | None = None, **facts: Any) -> dict[str, Any]
         "system_user": True,
         "memberships": NO_LACK,
         "schedules": NO_LACK,
-        "duplicates": {"contacts": 3, "is_sample": False, "organizations": []},
+        "duplicates": FEW,
         "tick": {"seconds_ago": 12.4, "is_any_due": False},
     }
     return {"clock": FakeClock().time(), "facts": well | facts, "errors": errors or {}}
@@ -48,8 +50,11 @@ def test_where_all_is_well_the_doctor_says_so(project: FakeApi) -> None:
     *lines, blank, total = result.stdout.splitlines()
     assert (blank, total) == ("", "0 problems, 0 warnings.")
     assert all(line.startswith("ok       ") for line in lines)
+    assert [finding["check"] for finding in findings("ok")] == [
+        *("settings", "tokens", "database", "migrations", "tables", "privileges", "indexes", "system user"),
+        *("memberships", "schedules", "duplicates", "calls", "clocks"),
+    ]
     assert len(lines) == 13
-    assert findings("problem") == findings("warning") == []
 
 
 def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) -> None:
@@ -62,6 +67,74 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
     assert lines[-1] == "1 problem, 1 warning."
     [schedules] = findings("warning")
     assert schedules["message"] == f"7 campaigns scheduled without a time: {ID} and 6 more."
+
+
+@pytest.mark.parametrize(
+    ("facts", "severity", "check", "message", "remedy"),
+    [
+        (
+            {"version": "20260101000000"},
+            *("problem", "migrations", f"up to 20260101000000, and this program needs those up to {MIGRATION}"),
+            "Apply supabase/migrations",
+        ),
+        (
+            {"version": "20990101000000"},
+            *("warning", "migrations", f"up to 20990101000000, and this program knows those up to {MIGRATION}"),
+            "Deploy the newer version",
+        ),
+        (
+            {"requirements": ["column public.contacts.country is missing"]},
+            *("problem", "tables", "column public.contacts.country is missing.", "Mend that."),
+        ),
+        (
+            {"privilege": "insert on public.campaign_recipients"},
+            *("problem", "privileges", "lacks insert on public.campaign_recipients", "Apply supabase/migrations"),
+        ),
+        (
+            {"indexes": [INDEX]},
+            *("problem", "indexes", "campaign_runner_due_idx is missing", "create index concurrently"),
+        ),
+        (
+            {"indexes": [INDEX | {"is_invalid": True}]},
+            *("problem", "indexes", "campaign_runner_due_idx is invalid"),
+            "drop index concurrently public.campaign_runner_due_idx; create index concurrently",
+        ),
+        (
+            {"duplicates": None},
+            *("warning", "duplicates", "that needs the index campaign_runner_addresses_idx", "Build that index"),
+        ),
+        ({"system_user": False}, "problem", "system user", f"({USER}) is no row of profiles", "Insert the system user"),
+        (
+            {"memberships": {"is_cut": False, "lacking": 1, "named": [ID]}},
+            *("problem", "memberships", "1 organization with scheduled campaigns, in which", "owner, admin, member"),
+        ),
+        (
+            {"duplicates": {**FEW, "organizations": [{"organization_id": ID, "addresses": 1}]}},
+            *("warning", "duplicates", "1 address of more than one contact, in all 3 contacts", "Merge those contacts"),
+        ),
+        (
+            {"tick": {"seconds_ago": 1200, "is_any_due": True}},
+            *("problem", "calls", "For 20 minutes nothing has called the runner, and campaigns are due."),
+            "Start its trigger",
+        ),
+        (
+            {"tick": {"seconds_ago": 1200, "is_any_due": False}},
+            *("warning", "calls", "For 20 minutes nothing has called the runner.", "Start its trigger"),
+        ),
+        (
+            {"tick": {"seconds_ago": None, "is_any_due": True}},
+            *("problem", "calls", "Nothing has ever called the runner, and campaigns are due.", "Start its trigger"),
+        ),
+    ],
+)
+def test_what_is_wrong_is_one_finding_with_its_remedy(
+    facts: dict[str, Any], severity: str, check: str, message: str, remedy: str, project: FakeApi
+) -> None:
+    project.on("doctor", answer(**facts))
+    [finding] = findings("problem") + findings("warning")
+    assert (finding["severity"], finding["check"]) == (severity, check)
+    assert message in finding["message"]
+    assert remedy in finding["remedy"]
 
 
 def test_warnings_alone_are_exit_code_0(project: FakeApi) -> None:
@@ -133,10 +206,10 @@ def test_what_passes_is_tried_again(project: FakeApi) -> None:
 
 
 def test_a_look_that_failed_is_a_problem_with_its_code(project: FakeApi) -> None:
-    project.on("doctor", answer({"memberships": "42501", "tick": "53200"}, memberships=None, tick=None))
+    project.on("doctor", answer({"version": "42883", "tick": "53200"}, version=None, tick=None))
     first, second = findings("problem")
-    assert (first["check"], second["check"]) == ("memberships", "calls")
-    assert "SQLSTATE 42501" in first["message"]
+    assert (first["check"], second["check"]) == ("migrations", "calls")
+    assert "SQLSTATE 42883" in first["message"]
     assert "Apply supabase/migrations" in first["remedy"]
     assert "database's log" in second["remedy"]
 
