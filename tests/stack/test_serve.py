@@ -117,6 +117,7 @@ def test_a_killed_one_leaves_no_settings_and_does_not_keep_the_clone(clone: Path
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+@pytest.mark.slow
 def test_postgres_chooses_the_version_and_seed_loads_the_demo_data(clone: Path, serve: Serve) -> None:
     version = available_versions()[0]
     serve(clone, POSTGRES=str(version), SEED="1")
