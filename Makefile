@@ -17,7 +17,7 @@ help: ## This list
 run: $(READY) ## Start everything, launch the campaigns of a demo, show what changed, stop everything
 	@$(VENV) -m local run
 
-serve: $(READY) ## Start everything and keep it running until Ctrl-C; .local/env tells where
+serve: $(READY) ## Start everything and keep it running until Ctrl-C; .local/env tells where (POSTGRES=15 for that version, SEED=1 for demo data)
 	@$(VENV) -m local serve
 
 develop: $(READY) ## The same, taking up each change of the source; on the project that SUPABASE_URL … name, if any

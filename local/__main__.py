@@ -9,6 +9,7 @@ from types import FrameType
 import click
 
 from local import demo, serve
+from local.binaries import available_versions
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -25,14 +26,23 @@ def main() -> None:
             signal.signal(number, _stop)
 
 
+def _available(context: click.Context, parameter: click.Parameter, value: str) -> int:
+    versions = {str(version): version for version in available_versions()}
+    if value not in versions:
+        raise click.ClickException(f"POSTGRES must be one of {', '.join(versions)}, not {value}.")
+    return versions[value]
+
+
 @main.command("serve")
 @click.option(
     "--reload", is_flag=True, help="Take up changes of the source; work on the project of the environment, if any."
 )
-def serve_command(reload: bool) -> None:
+@click.option("--postgres", envvar="POSTGRES", default="18", callback=_available, help="The version of Postgres.")
+@click.option("--seed", envvar="SEED", is_flag=True, help="Load the demo data.")
+def serve_command(reload: bool, postgres: int, seed: bool) -> None:
     """Run the stack and the function until Ctrl-C."""
     try:
-        serve.serve(reload=reload)
+        serve.serve(reload=reload, version=postgres, seed=seed)
     except Stopped:
         click.echo("\nStopped.")
 

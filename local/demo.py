@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,10 +11,8 @@ import httpx
 import psycopg
 
 from local.function import Function
-from local.serve import curl, function_environment
+from local.serve import add_demo_data, curl, function_environment
 from local.stack import Stack
-
-SEED = Path(__file__).parent.parent / "supabase" / "seed.sql"
 
 # What supabase/seed.sql must become: status and number of recipients.
 EXPECTED = {
@@ -48,7 +45,7 @@ def run() -> None:
     click.echo("Starting Postgres 18, the migrations and the REST server …")
     with Stack() as stack, psycopg.connect(stack.project.database_url, autocommit=True) as connection:
         click.echo("Loading supabase/seed.sql …")
-        connection.execute(SEED.read_bytes())
+        add_demo_data(stack.project.database_url)
         before = _campaigns(connection)
         environment = function_environment(stack.project)
         click.echo("Starting the function …\n")

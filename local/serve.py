@@ -18,20 +18,25 @@ import psycopg
 from local.function import SOURCE, Function
 from local.stack import Project, Stack, is_given, open_project
 
+SEED = Path(__file__).parent.parent / "supabase" / "seed.sql"
 STATE = Path(__file__).parent.parent / ".local"
 ENVIRONMENT = STATE / "env"
 SYSTEM_USER_ID = UUID("5e5e5e5e-0000-4000-8000-000000000000")  # the one of supabase/seed.sql
 PORT = 8080
 
 
-def serve(*, reload: bool = False) -> None:
+def serve(*, reload: bool, version: int, seed: bool) -> None:
     """Serve until an interrupt, showing what the function logs.
 
     `reload`: start the function anew when a source file changes, on the project that the environment names, if any.
+    `version`: the major version of the embedded Postgres.
+    `seed`: load the demo data into the embedded project.
     """
     given = reload and is_given()
+    if given and seed:
+        raise click.ClickException("SEED=1 is for the embedded project, and the environment names another one.")
     user = (given and os.environ.get("SYSTEM_USER_ID")) or str(SYSTEM_USER_ID)
-    with _only_one() as lock, _given_project() if given else _embedded_project() as project:
+    with _only_one() as lock, _given_project() if given else _embedded_project(version, seed) as project:
         environment = function_environment(project, user)
         click.echo("Starting the function …")
         with Function(environment, preferred_port=PORT, announcement=ENVIRONMENT, reload=reload) as function:
@@ -46,10 +51,14 @@ def serve(*, reload: bool = False) -> None:
 
 
 @contextmanager
-def _embedded_project() -> Iterator[Project]:
-    click.echo("Starting Postgres 18, the migrations and the REST server, with an empty database …")
-    with Stack() as stack:
-        add_system_user(stack.project.database_url)
+def _embedded_project(version: int, seed: bool) -> Iterator[Project]:
+    content = "the demo data" if seed else "an empty database"
+    click.echo(f"Starting Postgres {version}, the migrations and the REST server, with {content} …")
+    with Stack(version) as stack:
+        if seed:
+            add_demo_data(stack.project.database_url)
+        else:
+            add_system_user(stack.project.database_url)
         yield stack.project
 
 
@@ -77,6 +86,12 @@ def add_system_user(database_url: str) -> None:
         user = {"id": SYSTEM_USER_ID, "email": "campaign-runner@example.com"}
         connection.execute("insert into auth.users (id, email) values (%(id)s, %(email)s)", user)
         connection.execute("insert into public.profiles (id) values (%(id)s)", user)
+
+
+def add_demo_data(database_url: str) -> None:
+    """Load supabase/seed.sql, which includes the system user and its profile."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute(SEED.read_bytes())
 
 
 def curl(url: str, token: str) -> str:

@@ -1,4 +1,4 @@
--- Demo data for an empty project: `make run` loads it, and so does `supabase db reset`.
+-- Demo data for an empty project: `make run`, `SEED=1 make serve` and `supabase db reset` load it.
 --
 -- Three organizations. The system user is a member of the first two, so nothing of the third may be launched.
 --   Northwind  26,000 contacts, the one with the big audience

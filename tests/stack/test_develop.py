@@ -102,3 +102,18 @@ def test_it_works_on_the_project_that_the_environment_names_and_changes_nothing_
         campaign = factory.campaign(factory.organization(SYSTEM_USER_ID))
         assert call(told).json()["processed_count"] == 1
         assert records.status(database, campaign) == "sending"
+
+
+def test_it_loads_no_demo_data_into_a_project_that_the_environment_names(clone: Path) -> None:
+    # Nothing can start in this clone, because a file is where the directory would be.
+    (clone / ".local").touch()
+    refused = subprocess.run(
+        [sys.executable, "-m", "local", "serve", "--reload"],
+        cwd=clone,
+        env={"SEED": "1", **dict.fromkeys(VARIABLES, "http://127.0.0.1:1")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert refused.returncode == 1
+    assert refused.stderr == "Error: SEED=1 is for the embedded project, and the environment names another one.\n"

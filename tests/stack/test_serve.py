@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -14,12 +15,14 @@ import psycopg
 import pytest
 from dotenv import dotenv_values
 
+from local import demo
+from local.binaries import available_versions
 from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.slow
 
 ORIGINAL = Path(__file__).parent.parent.parent
-Serve = Callable[[Path], subprocess.Popen[str]]
+Serve = Callable[..., subprocess.Popen[str]]
 
 
 def make_clone(directory: Path) -> Path:
@@ -39,9 +42,16 @@ def serve() -> Iterator[Serve]:
     """Start `make serve` in a clone, less make."""
     started = []
 
-    def start(clone: Path) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "local", "serve"]
-        process = subprocess.Popen(command, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    def start(clone: Path, **variables: str) -> subprocess.Popen[str]:
+        inherited = {name: value for name, value in os.environ.items() if name not in ("POSTGRES", "SEED")}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local", "serve"],
+            cwd=clone,
+            env={**inherited, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         started.append(process)
         return process
 
@@ -55,7 +65,7 @@ def serve() -> Iterator[Serve]:
 
 def environment(clone: Path) -> dict[str, str]:
     file = clone / ".local" / "env"
-    eventually(file.exists)
+    eventually(file.exists, 60)
     return {name: value or "" for name, value in dotenv_values(file).items()}
 
 
@@ -102,7 +112,47 @@ def test_a_killed_one_leaves_no_settings_and_does_not_keep_the_clone(clone: Path
     environment(clone)
 
     killed.kill()
+    killed.wait()
 
     eventually(lambda: not (clone / ".local" / "env").exists())
     with (clone / ".local" / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.slow
+def test_postgres_chooses_the_version_and_seed_loads_the_demo_data(clone: Path, serve: Serve) -> None:
+    version = available_versions()[0]
+    serve(clone, POSTGRES=str(version), SEED="1")
+    told = environment(clone)
+
+    with psycopg.connect(told["DATABASE_URL"]) as connection:
+        assert connection.info.server_version // 10_000 == version
+        names = {name for (name,) in connection.execute("select name from campaigns")}
+    assert names == demo.EXPECTED.keys()
+    answer = httpx.post(told["RUNNER_URL"], headers={"Authorization": f"Bearer {told['RUNNER_TOKEN']}"}, timeout=60)
+    launched = {campaign["name"] for campaign in answer.json()["campaigns"]}
+    assert launched == {name for name, (status, _) in demo.EXPECTED.items() if status == "sending"}
+
+
+@pytest.mark.parametrize("target", ["serve", "develop"])
+@pytest.mark.parametrize("value", ["14", "abc"])
+def test_make_refuses_a_version_that_is_not_there_before_anything_starts(target: str, value: str, clone: Path) -> None:
+    (clone / "Makefile").symlink_to(ORIGINAL / "Makefile")
+    # Nothing can start in this clone, because a file is where the directory would be.
+    (clone / ".local").touch()
+    # Make takes what is installed as it is.
+    make = ["make", "--silent", "--old-file=.venv/ready", f"VENV={sys.executable}", target]
+
+    for arguments, variables in (([f"POSTGRES={value}"], {}), ([], {"POSTGRES": value})):
+        refused = subprocess.run(
+            [*make, *arguments],
+            cwd=clone,
+            env={"PATH": os.environ["PATH"], **variables},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        assert refused.returncode != 0
+        versions = ", ".join(map(str, available_versions()))
+        assert refused.stderr.splitlines()[0] == f"Error: POSTGRES must be one of {versions}, not {value}."
+        assert refused.stdout == ""
