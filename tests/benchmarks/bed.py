@@ -76,7 +76,7 @@ class Bed:
         self._superuser.execute("set session_replication_role = origin")
 
     def organization(self, contacts: int, *, checked: bool = True) -> UUID:
-        """An organization with contacts in twenty countries, who all qualify by default."""
+        """An organization with contacts in 260 countries, who all qualify by default."""
         organization = self.factory.organization(self.system_user)
         columns: dict[str, LiteralString] = {
             "email": "i || '@example.org'",
