@@ -106,13 +106,14 @@ def test_each_documented_status_is_met_with_its_schema_and_its_headers(
         known.post(params={"organization_id": "11111111-1111-4111-8111-111111111111"}),
         known.post("/nowhere"),
         known.post(content=b" " * 20_000),
+        known.post(content=b"dry_run=true"),
     ]
     for change in ({"SYSTEM_USER_ID": "nobody"}, {"SUPABASE_URL": f"http://127.0.0.1:{free_port()}"}):
         with Function({**environment, **change, "RUN_TIME_BUDGET_SECONDS": "1"}) as function:
             responses.append(replace(known, url=function.url).post())
     assert responses[0].json()["campaigns"]
     assert responses[0].json()["errors"]
-    assert [response.status_code for response in responses] == [200, 400, 401, 404, 404, 413, 500, 503]
+    assert [response.status_code for response in responses] == [200, 400, 401, 404, 404, 413, 415, 500, 503]
     assert {str(response.status_code) for response in responses} == set(RAW["paths"]["/"]["post"]["responses"])
     for response in responses:
         api["/"]["POST"].Case().validate_response(response, checks=CONFORMANCE)
