@@ -62,7 +62,8 @@ def answer(request: Request) -> Response:
             parameters = _parameters(request)
             run_id = uuid4()
             context.enter_context(log.bound(run_id=run_id, organization_id=parameters.organization_id))
-            return _success(automate(settings, parameters, run_id=run_id, stop=WorkerStop()))
+            report = automate(settings, parameters, run_id=run_id, stop=WorkerStop())
+            return _success(report, is_dry=parameters.dry_run)
         except RunnerError as error:
             _log(error, started)
             return _problem(error, run_id)
@@ -118,7 +119,8 @@ def _parameters(request: Request) -> Parameters:
         raise PathNotFound
     if request.method != "POST":
         raise MethodNotAllowed
-    return parse_request(request.args.lists(), _body(request), request.mimetype)
+    content_encoding = request.headers.get("Content-Encoding", "")
+    return parse_request(request.args.lists(), _body(request), request.mimetype, content_encoding)
 
 
 def _body(request: Request) -> bytes:
@@ -136,9 +138,10 @@ def _body(request: Request) -> bytes:
     return body
 
 
-def _success(report: RunReport) -> Response:
+def _success(report: RunReport, *, is_dry: bool) -> Response:
     response = _response(200, "application/json", report.result.model_dump_json(), report.run_id)
     response.headers["X-Run-Complete"] = str(report.complete).lower()
+    response.headers["X-Dry-Run"] = str(is_dry).lower()
     return response
 
 

@@ -9,7 +9,8 @@ RunnerError
 │   ├── CampaignNotFound        404
 │   ├── MethodNotAllowed        405
 │   ├── HealthIsReadOnly        405
-│   └── BodyTooLarge            413
+│   ├── BodyTooLarge            413
+│   └── UnsupportedMediaType    415
 ├── ConfigurationError
 │   ├── InvalidSettings         500
 │   └── InvalidProject          500
@@ -117,6 +118,13 @@ class BodyTooLarge(RequestError):
 
     status = 413
     title = "Content Too Large"
+
+
+class UnsupportedMediaType(RequestError):
+    """The parameters in a body of this type are not read."""
+
+    status = 415
+    title = "Unsupported Media Type"
 
 
 class ConfigurationError(RunnerError):

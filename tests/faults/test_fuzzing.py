@@ -27,7 +27,7 @@ THREADS = 8
 SECONDS = 20.0  # an exchange that takes longer hangs
 CANARY = "CANARY5f0c"
 
-OURS = {200, 400, 401, 404, 405, 413}
+OURS = {200, 400, 401, 404, 405, 413, 415}
 # Before we are called, gunicorn refuses what is no HTTP, with a page that quotes it; and the framework answers requests
 # for /robots.txt and /favicon.ico, and redirects paths without a slash, or with two.
 SERVERS = {308, 400, 404, 431}

@@ -91,6 +91,7 @@ def test_a_due_campaign_is_launched_and_the_answer_passed_on(service: Service) -
     campaign, other = service.factory.campaign(organization), service.factory.campaign(another)
     with edge_function(service) as edge:
         forecast = edge.post(f"?dry_run=true&organization_id={organization}")
+        assert forecast.headers["X-Dry-Run"] == "true"
         assert records.status(service.database, campaign) == "scheduled"
         in_body = edge.post(json={"organization_id": str(organization), "name": "Functions"})
         assert records.status(service.database, other) == "scheduled"
@@ -98,6 +99,7 @@ def test_a_due_campaign_is_launched_and_the_answer_passed_on(service: Service) -
     assert in_body.status_code == 200
     assert in_body.headers["Content-Type"] == "application/json"
     assert in_body.headers["X-Run-Complete"] == "true"
+    assert in_body.headers["X-Dry-Run"] == "false"
     assert in_body.headers["X-Run-Id"]
     assert in_body.json() == forecast.json()
     assert [outcome["campaign_id"] for outcome in in_body.json()["campaigns"]] == [str(campaign)]
@@ -129,6 +131,8 @@ def test_what_the_runner_refuses_is_passed_on(service: Service) -> None:
         assert problem(edge.post("?organisation_id=misspelt")) == 400
         assert problem(edge.post(json={"organization_id": "no UUID"})) == 400
         assert problem(edge.post(json={"name": "x" * 20_000})) == 413
+        assert problem(edge.post(content=b'{"dry_run": true}')) == 415
+        assert problem(edge.post(content=b"\x1f\x8b", headers={"Content-Encoding": "gzip"})) == 415
         response = edge.request("GET")
         assert problem(response) == 405
         assert response.headers["Allow"] == "POST"

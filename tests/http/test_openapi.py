@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import schemathesis
@@ -24,6 +25,7 @@ from local.loopback import free_port
 from runner import __version__
 from runner.endpoint import PATHS
 from runner.errors import RunnerError
+from tests.support import records
 from tests.support.service import Service
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.yaml"
@@ -36,19 +38,16 @@ CONFORMANCE = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-EXAMPLE = RAW["components"]["parameters"]["organization_id"]["example"]
+EXAMPLE = UUID(RAW["components"]["parameters"]["organization_id"]["example"])
 
 
 @pytest.fixture
 def known(service: Service) -> Service:
     """Where the organization of the examples exists, and has something due; another's campaign may not be launched."""
-    service.execute("insert into organizations (id, name) values (%s, 'Organization')", EXAMPLE)
-    service.execute(
-        "insert into organization_members (organization_id, user_id) values (%s, %s)", EXAMPLE, service.system_user_id
-    )
-    service.add_contacts(EXAMPLE, 3)
-    service.add_campaign(EXAMPLE)
-    service.add_campaign(service.add_organization(is_member=False))
+    service.factory.organization(service.system_user, id=EXAMPLE)
+    service.factory.crowd(EXAMPLE, 3)
+    service.factory.campaign(EXAMPLE)
+    service.factory.campaign(service.factory.organization())
     return service
 
 
@@ -67,13 +66,13 @@ def test_whatever_is_sent_is_answered_as_the_document_says(case: Case[Any], know
 
 def test_calls_that_follow_one_another_launch_a_campaign_once(known: Service) -> None:
     """In whatever order they come: forecasts, runs, duplicates of both, and nonsense between them."""
-    organization = known.add_organization()
-    known.add_contacts(organization, 3)
+    organization = known.organization()
+    known.factory.crowd(organization, 3)
     statuses = set()
 
     class Calls(api.as_state_machine()):  # type: ignore[misc]
         def setup(self) -> None:
-            self.campaigns = {known.add_campaign(each): each for each in (EXAMPLE, organization)}
+            self.campaigns = [known.factory.campaign(each) for each in (EXAMPLE, organization)]
 
         def get_call_kwargs(self, case: Case[Any]) -> dict[str, Any]:
             return {"base_url": known.url, "headers": {"Authorization": f"Bearer {known.token}"}}
@@ -83,13 +82,10 @@ def test_calls_that_follow_one_another_launch_a_campaign_once(known: Service) ->
             case.validate_response(response, excluded_checks=unjudged(case))
 
         def teardown(self) -> None:
-            for campaign, owner in self.campaigns.items():
-                [(launches,)] = known.execute(
-                    "select count(*) from activity_events where payload ->> 'campaign_id' = %s", campaign
-                )
-                is_launched = known.status(campaign) == "sending"
-                assert launches == int(is_launched)
-                assert known.recipients(campaign) == (known.contacts(owner) if is_launched else set())
+            for campaign in self.campaigns:
+                is_launched = records.status(known.database, campaign) == "sending"
+                assert len(records.events(known.database, campaign)) == int(is_launched)
+                assert len(records.recipients(known.database, campaign)) == (3 if is_launched else 0)
                 known.execute("delete from campaigns where id = %s", campaign)
 
     Calls.run(settings=settings(Calls.TestCase.settings, max_examples=10, stateful_step_count=5, derandomize=True))
@@ -106,13 +102,14 @@ def test_each_documented_status_is_met_with_its_schema_and_its_headers(
         known.post(params={"organization_id": "11111111-1111-4111-8111-111111111111"}),
         known.post("/nowhere"),
         known.post(content=b" " * 20_000),
+        known.post(content=b"dry_run=true"),
     ]
     for change in ({"SYSTEM_USER_ID": "nobody"}, {"SUPABASE_URL": f"http://127.0.0.1:{free_port()}"}):
         with Function({**environment, **change, "RUN_TIME_BUDGET_SECONDS": "1"}) as function:
             responses.append(replace(known, url=function.url).post())
     assert responses[0].json()["campaigns"]
     assert responses[0].json()["errors"]
-    assert [response.status_code for response in responses] == [200, 400, 401, 404, 404, 413, 500, 503]
+    assert [response.status_code for response in responses] == [200, 400, 401, 404, 404, 413, 415, 500, 503]
     assert {str(response.status_code) for response in responses} == set(RAW["paths"]["/"]["post"]["responses"])
     for response in responses:
         api["/"]["POST"].Case().validate_response(response, checks=CONFORMANCE)

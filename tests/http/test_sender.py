@@ -13,6 +13,7 @@ from uuid import UUID
 
 import pytest
 
+from local.loopback import free_port
 from tests.support import records
 from tests.support.eventually import eventually
 from tests.support.mail_server import MailServer
@@ -37,7 +38,7 @@ def mail_server() -> Iterator[MailServer]:
 
 
 @pytest.fixture
-def start_sender(service: Service, mail_server: MailServer, tmp_path: Path) -> Iterator[Callable[[], Sender]]:
+def start_sender(service: Service, mail_server: MailServer, tmp_path: Path) -> Iterator[Callable[..., Sender]]:
     program = tmp_path / "sender.py"
     program.write_text(block("python", "smtplib"))
     environment = {
@@ -48,20 +49,31 @@ def start_sender(service: Service, mail_server: MailServer, tmp_path: Path) -> I
     }
     started: list[Sender] = []
 
-    def start() -> Sender:
-        process = subprocess.Popen([sys.executable, str(program)], env=environment)
+    def start(**changes: str) -> Sender:
+        process = subprocess.Popen(
+            [sys.executable, str(program)], env={**environment, **changes}, stderr=subprocess.PIPE
+        )
         started.append(process)
         return process
 
     yield start
     for process in started:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def end(*senders: Sender) -> None:
     """Wait until all have ended, of their own accord and without an error."""
-    assert [sender.wait(30) for sender in senders] == [0] * len(senders)
+    errors = [sender.communicate(timeout=30)[1] for sender in senders]
+    assert errors == [b""] * len(senders)
+    assert [sender.returncode for sender in senders] == [0] * len(senders)
+
+
+def give_up(sender: Sender) -> None:
+    """Wait until it has ended, with one sentence that says why."""
+    [line] = sender.communicate(timeout=30)[1].splitlines()
+    assert line.startswith(b"The mail server cannot be used: ")
+    assert sender.returncode == 1
 
 
 @pytest.fixture
@@ -92,6 +104,7 @@ def unsubscribe(service: Service, emails: Iterable[str]) -> None:
 def test_three_senders_side_by_side_mail_each_recipient_once(
     service: Service, campaign: UUID, mail_server: MailServer, start_sender: Callable[[], Sender]
 ) -> None:
+    service.execute("update campaigns set name = E'Spring\\nsale'")  # which no header can hold as it is
     mail_server.gather(3)
     end(*[start_sender() for _ in range(3)])
 
@@ -182,20 +195,108 @@ def test_others_wait_for_the_last_message_and_take_it_over_from_a_sender_that_di
 def test_what_the_mail_server_refuses_for_good_has_bounced_and_what_it_defers_is_for_the_next_start(
     service: Service, campaign: UUID, mail_server: MailServer, start_sender: Callable[[], Sender]
 ) -> None:
-    broken = "line\nbreak@example.org"
-    deferred, refused, mended, *_ = sorted(addresses(service, campaign))
-    service.execute("update contacts set email = %s where email = %s", broken, mended)
-    mail_server.refusals |= {deferred: "450 later", refused: "550 unknown"}
+    broken = ["line\nbreak@example.org", "half@", "one@example.org, two@example.org"]
+    deferred, refused, *mended = sorted(addresses(service, campaign))
+    for old, new in zip(mended, broken, strict=False):
+        service.execute("update contacts set email = %s where email = %s", new, old)
+    mail_server.refusals |= {deferred: "450 later", refused: "550 unknown", "one@example.org": "550 unknown"}
     end(start_sender())
     assert addresses(service, campaign, "pending") == Counter([deferred])
-    assert addresses(service, campaign, "bounced") == Counter([refused, broken])
+    assert addresses(service, campaign, "bounced") == Counter([refused, *broken])
     assert records.status(service.database, campaign) == "sending"
 
     del mail_server.refusals[deferred]
     end(start_sender())
 
     assert mail_server.addresses[-1] == deferred
-    assert len(mail_server.messages) == CONTACTS - 2
+    assert len(mail_server.messages) == CONTACTS - 4
+    assert records.status(service.database, campaign) == "sent"
+
+
+def test_a_message_that_is_refused_for_good_has_bounced_and_stops_no_other_and_no_other_campaign(
+    service: Service, campaign: UUID, mail_server: MailServer, start_sender: Callable[[], Sender]
+) -> None:
+    [(organization,)] = service.execute("select organization_id from campaigns")
+    later = service.factory.campaign(organization)
+    service.run()
+    mail_server.next_answers["."] = ["554 no such content here"]
+
+    end(start_sender())
+
+    assert addresses(service, campaign, "sent") + addresses(service, later) == Counter(mail_server.addresses)
+    assert len(mail_server.messages) == 2 * CONTACTS - 1
+    assert addresses(service, campaign, "bounced") == addresses(service, campaign) - addresses(
+        service, campaign, "sent"
+    )
+    assert (records.status(service.database, campaign), records.status(service.database, later)) == ("sent", "sent")
+
+
+def test_a_server_that_ends_the_connection_gets_the_rest_over_another_one(
+    service: Service, campaign: UUID, mail_server: MailServer, start_sender: Callable[[], Sender]
+) -> None:
+    mail_server.messages_per_connection = 5
+    mail_server.next_answers |= {
+        "RCPT": ["421 closing"],
+        "DATA": ["354 go on", "421 closing"],
+        ".": ["250 OK", "250 OK", "421 closing"],
+    }
+
+    end(start_sender())
+
+    assert Counter(mail_server.addresses) == addresses(service, campaign) == addresses(service, campaign, "sent")
+    assert records.status(service.database, campaign) == "sent"
+
+
+def test_what_is_not_taken_stays_pending_for_the_next_start_whatever_the_reason_and_the_others_go_on(
+    service: Service, campaign: UUID, mail_server: MailServer, start_sender: Callable[[], Sender]
+) -> None:
+    mail_server.next_answers |= {
+        "MAIL": ["451 later", "550 who are you", ""],
+        "RCPT": ["451 later", ""],
+        "DATA": ["451 later", ""],
+        ".": ["451 later"],
+    }
+    end(start_sender())
+    assert sum(addresses(service, campaign, "pending").values()) == 8
+    assert addresses(service, campaign) - addresses(service, campaign, "pending") == Counter(mail_server.addresses)
+    assert addresses(service, campaign, "bounced") == Counter()
+    assert records.status(service.database, campaign) == "sending"
+
+    end(start_sender())
+
+    assert Counter(mail_server.addresses) == addresses(service, campaign) == addresses(service, campaign, "sent")
+    assert records.status(service.database, campaign) == "sent"
+
+
+def test_a_message_whose_answer_is_lost_is_sent_once_more_at_the_next_start(
+    service: Service, campaign: UUID, mail_server: MailServer, start_sender: Callable[[], Sender]
+) -> None:
+    mail_server.next_answers["."] = [""]
+    end(start_sender())
+    assert addresses(service, campaign, "pending") == Counter(mail_server.addresses[:1])
+    assert len(mail_server.messages) == CONTACTS
+
+    end(start_sender())
+
+    assert Counter(mail_server.addresses) - addresses(service, campaign) == Counter(mail_server.addresses[:1])
+    assert mail_server.messages[0]["Message-ID"] == mail_server.messages[-1]["Message-ID"]
+    assert records.status(service.database, campaign) == "sent"
+
+
+def test_a_server_that_is_not_there_ends_the_sender_which_loses_nobody(
+    service: Service, campaign: UUID, mail_server: MailServer, start_sender: Callable[..., Sender]
+) -> None:
+    give_up(start_sender(SMTP_PORT=str(free_port())))
+    assert addresses(service, campaign, "pending") == addresses(service, campaign)
+
+    mail_server.messages_per_connection = 5
+    mail_server.next_answers["CONNECT"] = ["220 once", "554 never again"]
+    give_up(start_sender())
+    assert addresses(service, campaign, "sent") == Counter(mail_server.addresses)
+    assert len(mail_server.messages) == 5
+
+    end(start_sender())
+    assert Counter(mail_server.addresses) == addresses(service, campaign)
     assert records.status(service.database, campaign) == "sent"
 
 

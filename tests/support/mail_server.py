@@ -13,13 +13,17 @@ from typing import Self
 class MailServer:
     """Speaks as much SMTP as smtplib asks for. A context manager.
 
-    `refusals` are the answers to recipients that it does not take. After `hold()` the next message is kept, but not
-    answered before `release()`: whoever sent it does not know.
+    `refusals` are the answers to recipients that it does not take. `next_answers` are answers to a command, each given
+    once: `CONNECT` for a new connection, `.` for the end of a message. An empty one closes the connection instead, and
+    after `.` keeps the message. After `hold()` the next message is kept, but not answered before `release()`: whoever
+    sent it does not know.
     """
 
     def __init__(self, refusals: Mapping[str, str] | None = None) -> None:
         self.messages: list[EmailMessage] = []
         self.refusals = dict(refusals or {})
+        self.next_answers: dict[str, list[str]] = {}
+        self.messages_per_connection: int | None = None
         self._lock = threading.Lock()
         self._is_to_hold = False
         self._is_held, self._is_released = threading.Event(), threading.Event()
@@ -74,24 +78,41 @@ class MailServer:
 
     def _serve(self, connection: socketserver.StreamRequestHandler) -> None:
         self._greets.wait(20)
-        answer = "220 mail.example.org"
-        while True:
+        messages, is_begun = 0, False
+        answer = self._next_answer("CONNECT", "220 mail_server")
+        while answer:
             try:
                 connection.wfile.write(f"{answer}\r\n".encode())
+                if answer.startswith("421"):
+                    return
                 command, _, rest = connection.rfile.readline().decode().strip().partition(" ")
             except ConnectionError:
                 return  # killed
-            answer = "250 OK"
             if not command:
                 return  # gone
-            if command.upper() == "QUIT":
+            command = command.upper()
+            answer = self._next_answer(command, "354 go on" if command == "DATA" else "250 OK")
+            if command == "QUIT":
                 answer = "221 bye"
-            elif command.upper() == "RCPT":
+            elif command == "MAIL" and messages == self.messages_per_connection:
+                answer = "421 no more over this connection"
+            elif command == "MAIL" and is_begun:
+                answer = "503 a message is begun"
+            elif command == "RCPT":
                 answer = self.refusals.get(rest.partition("<")[2].rstrip(">"), answer)
-            elif command.upper() == "DATA":
-                connection.wfile.write(b"354 go on\r\n")
+            elif answer.startswith("354"):
+                connection.wfile.write(f"{answer}\r\n".encode())
                 data = b"".join(iter(connection.rfile.readline, b".\r\n"))
-                self._keep(message_from_bytes(data, policy=policy.default))
+                answer, is_begun = self._next_answer(".", "250 OK"), False
+                if answer in ("", "250 OK"):
+                    messages += 1
+                    self._keep(message_from_bytes(data, policy=policy.default))
+            if command in ("MAIL", "RSET"):
+                is_begun = command == "MAIL"
+
+    def _next_answer(self, command: str, usual: str) -> str:
+        answers = self.next_answers.get(command)
+        return answers.pop(0) if answers else usual
 
     def _keep(self, message: EmailMessage) -> None:
         with self._lock:

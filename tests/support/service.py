@@ -10,7 +10,6 @@ import httpx
 import psycopg
 
 from local.stack import Project
-from tests.support import records
 from tests.support.caller import Caller
 from tests.support.factory import Factory
 
@@ -55,27 +54,3 @@ class Service(Caller):
         organization = self.organization()
         self.factory.crowd(organization, 3)
         return self.factory.campaign(organization)
-
-    # For test_openapi.py.
-
-    @property
-    def system_user_id(self) -> str:
-        return str(self.system_user)
-
-    def add_organization(self, *, is_member: bool = True) -> str:
-        return str(self.organization() if is_member else self.factory.organization())
-
-    def add_contacts(self, organization: str, number: int) -> None:
-        self.factory.crowd(UUID(organization), number)
-
-    def add_campaign(self, organization: str) -> str:
-        return str(self.factory.campaign(UUID(organization)))
-
-    def status(self, campaign: str) -> str:
-        return records.status(self.database, UUID(campaign))
-
-    def recipients(self, campaign: str) -> set[str]:
-        return set(map(str, records.recipients(self.database, UUID(campaign))))
-
-    def contacts(self, organization: str) -> set[str]:
-        return {str(id) for (id,) in self.execute("select id from contacts where organization_id = %s", organization)}

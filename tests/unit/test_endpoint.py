@@ -56,6 +56,7 @@ def problem(response: TestResponse) -> dict[str, Any]:
     assert body["status"] == response.status_code
     assert body.get("run_id") == response.headers.get("X-Run-Id")
     assert "X-Run-Complete" not in response.headers
+    assert "X-Dry-Run" not in response.headers
     return dict(body)
 
 
@@ -70,6 +71,7 @@ class TestSuccess:
         assert response.json == report(outcome(1), outcome(2, recipients=0), errors=(failure(),))
         assert response.headers["Cache-Control"] == "no-store"
         assert response.headers["X-Run-Complete"] == "true"
+        assert response.headers["X-Dry-Run"] == "false"
         assert response.headers["X-Run-Id"] == api.asked("step")[0]["p_run_id"]
 
     def test_an_idle_tick_is_one_request(self, client: FlaskClient, api: FakeApi) -> None:
@@ -104,6 +106,7 @@ class TestSuccess:
         response = client.post("/" + query, headers=AUTHORIZED, json=body)
         assert response.json == report(outcome(), errors=(failure(),))
         assert response.headers["X-Run-Complete"] == "true"
+        assert response.headers["X-Dry-Run"] == "true"
         assert api.names() == ["preview"]
 
     @pytest.mark.parametrize(
@@ -121,6 +124,7 @@ class TestSuccess:
     def test_the_bodies_of_schedulers_are_fine(self, client: FlaskClient, data: bytes, content_type: str) -> None:
         response = client.post("/", headers=AUTHORIZED, data=data, content_type=content_type)
         assert response.status_code == 200
+        assert response.headers["X-Dry-Run"] == "false"
 
 
 class TestAuthentication:
@@ -239,6 +243,7 @@ class TestBadRequests:
             ("", b"[" * 16_000, "The body is not valid JSON."),
             ("", b"[]", "The body must be a JSON object."),
             ("", b"null", "The body must be a JSON object."),
+            ("", b'{"dryRun": true}', "The body has 'dryRun' in a place or a spelling that is not read."),
         ],
     )
     def test_bad_input_launches_nothing(
@@ -247,6 +252,35 @@ class TestBadRequests:
         response = client.post("/" + query, headers=AUTHORIZED, data=data, content_type="application/json")
         assert response.status_code == 400
         assert problem(response)["detail"].startswith(detail)
+        assert api.calls == []
+
+    @pytest.mark.parametrize(
+        "request_",
+        [
+            {"data": b'{"dry_run": true}', "content_type": "application/x-www-form-urlencoded"},
+            {"data": b'{"dry_run": true}'},
+            {"data": {"dry_run": "true"}},
+            {"data": {"dry_run": "true"}, "content_type": "multipart/form-data"},
+            {"data": b"dry_run=true", "content_type": "application/json, text/plain"},
+            {"data": b"dry_run=true", "query_string": "dry_run=true"},
+        ],
+        ids=["curl -d", "no type", "form", "curl -F", "two types", "query, too"],
+    )
+    def test_a_mistaken_dry_run_launches_nothing_and_is_logged(
+        self, client: FlaskClient, api: FakeApi, capsys: pytest.CaptureFixture[str], request_: dict[str, Any]
+    ) -> None:
+        response = client.post("/", headers=AUTHORIZED, **request_)
+        assert response.status_code == 415
+        assert "?dry_run=true" in problem(response)["detail"]
+        assert api.calls == []
+        [line] = capsys.readouterr().err.splitlines()
+        logged = json.loads(line)
+        assert (logged["event"], logged["status"]) == ("request_refused", 415)
+        assert problem(response)["detail"] in logged["message"]
+
+    def test_a_compressed_body_launches_nothing(self, client: FlaskClient, api: FakeApi) -> None:
+        compressed = {**AUTHORIZED, "Content-Encoding": "gzip"}
+        assert client.post("/", headers=compressed, data=b"\x1f\x8b").status_code == 415
         assert api.calls == []
 
 

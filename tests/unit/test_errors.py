@@ -16,6 +16,7 @@ STATUSES = {
     "MethodNotAllowed": 405,
     "HealthIsReadOnly": 405,
     "BodyTooLarge": 413,
+    "UnsupportedMediaType": 415,
     "InvalidSettings": 500,
     "InvalidProject": 500,
     "DatabaseRefused": 500,

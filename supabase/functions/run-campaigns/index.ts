@@ -5,7 +5,8 @@
 //
 // RUNNER_TIMEOUT_SECONDS is optional: the platform gives up on a request after 150 seconds, so this gives up before.
 
-const PASSED_ON = ["Content-Type", "Cache-Control", "Retry-After", "X-Run-Id", "X-Run-Complete"];
+const ASKED_WITH = ["Content-Type", "Content-Encoding"];
+const ANSWERED_WITH = ["Content-Type", "Cache-Control", "Retry-After", "X-Run-Id", "X-Run-Complete", "X-Dry-Run"];
 
 Deno.serve(async (request: Request): Promise<Response> => {
   if (request.method !== "POST") {
@@ -22,25 +23,21 @@ Deno.serve(async (request: Request): Promise<Response> => {
   }
   const url = new URL(`${runner.replace(/\/+$/, "")}/api/campaigns/run-automation`);
   url.search = new URL(request.url).search; // organization_id and dry_run; the runner refuses other names
+  const headers = pick(ASKED_WITH, request.headers);
+  headers.set("Authorization", `Bearer ${token}`);
   const timeout = Number(Deno.env.get("RUNNER_TIMEOUT_SECONDS")) || 140;
   try {
     const answer = await fetch(url, {
       method: "POST",
-      headers: {
-        "Authorization": `Bearer ${token}`,
-        "Content-Type": request.headers.get("Content-Type") ?? "application/json",
-      },
-      body: await request.text(),
+      headers,
+      body: await request.arrayBuffer(), // byte for byte: the runner refuses what it does not read
       redirect: "manual", // the token is for this address alone
       signal: AbortSignal.timeout(timeout * 1000),
     });
-    const body = await answer.text();
-    const headers = new Headers();
-    for (const name of PASSED_ON) {
-      const value = answer.headers.get(name);
-      if (value !== null) headers.set(name, value);
-    }
-    return new Response(body, { status: answer.status, headers });
+    return new Response(await answer.text(), {
+      status: answer.status,
+      headers: pick(ANSWERED_WITH, answer.headers),
+    });
   } catch (error) {
     const name = error instanceof Error ? error.name : "unknown";
     console.error(`The runner did not answer (${name}).`);
@@ -69,6 +66,16 @@ async function hasSecretKey(request: Request): Promise<boolean> {
     if (key && difference === 0) matches++;
   }
   return matches > 0;
+}
+
+/** The headers of these names that are there. */
+function pick(names: string[], headers: Headers): Headers {
+  const picked = new Headers();
+  for (const name of names) {
+    const value = headers.get(name);
+    if (value !== null) picked.set(name, value);
+  }
+  return picked;
 }
 
 async function sha256(text: string): Promise<Uint8Array> {
