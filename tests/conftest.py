@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -26,6 +27,8 @@ GIVEN = os.environ.get("DATABASE_URL")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell ignores interrupts in what it starts in the background, and each program that a test starts inherits this.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "every_version: runs on every version of Postgres that is available")
     config.addinivalue_line("markers", "slow: takes more than 15 s")
 

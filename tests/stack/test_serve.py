@@ -17,7 +17,7 @@ from dotenv import dotenv_values
 from tests.support.eventually import eventually
 
 ORIGINAL = Path(__file__).parent.parent.parent
-Serve = Callable[[Path], subprocess.Popen[str]]
+Serve = Callable[..., subprocess.Popen[str]]
 
 
 def make_clone(directory: Path) -> Path:
@@ -34,11 +34,11 @@ def clone(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Start `make serve` in a clone, less make."""
+    """Start `make serve` in a clone, less make, by a shell if one is given."""
     started = []
 
-    def start(clone: Path) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "local", "serve"]
+    def start(clone: Path, *shell: str) -> subprocess.Popen[str]:
+        command = [*shell, sys.executable, "-m", "local", "serve"]
         process = subprocess.Popen(command, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         started.append(process)
         return process
@@ -46,9 +46,8 @@ def serve() -> Iterator[Serve]:
     yield start
     for process in started:
         process.terminate()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+    for process in started:
+        process.communicate(timeout=60)
 
 
 def environment(clone: Path) -> dict[str, str]:
@@ -74,10 +73,26 @@ def test_it_tells_where_everything_is_when_everything_works_until_an_interrupt(c
         assert connection.execute("select count(*) from campaigns").fetchone() == (0,)
 
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate()
+    output, _ = process.communicate(timeout=60)
 
     assert process.returncode == 0
     assert f"Ready: {told['RUNNER_URL']}" in output
+    assert not (clone / ".local" / "env").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_in_the_background_of_a_shell_it_works_until_a_signal_too(
+    clone: Path, serve: Serve, number: signal.Signals
+) -> None:
+    """Where a shell ignores interrupts."""
+    process = serve(clone, "/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh")
+    environment(clone)
+
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 0
+    assert output.endswith("\nStopped.\n")
     assert not (clone / ".local" / "env").exists()
 
 
@@ -87,7 +102,7 @@ def test_a_second_one_refuses_in_the_same_clone_and_works_in_another(clone: Path
     url = environment(clone)["RUNNER_URL"]
 
     elsewhere, second = serve(other), serve(clone)
-    output, _ = second.communicate()
+    output, _ = second.communicate(timeout=60)
 
     assert second.returncode == 1
     assert f"runs in this clone already: process {first.pid}, {url}" in output
