@@ -28,7 +28,7 @@ def test_twenty_runs_over_one_long_audience_launch_it_once_and_whole(
         " select id, 'Campaign', 'scheduled', now() from organizations"
     )
     runs: list[Run] = [new_run() for _ in range(20)]
-    start = Barrier(len(runs))
+    start = Barrier(len(runs), timeout=60)
 
     def work(run: Run) -> list[str]:
         start.wait()

@@ -263,6 +263,7 @@ def test_a_clock_that_is_wrong_is_named(clinic: Service, environment: dict[str, 
         env={"PATH": os.environ["PATH"], **environment, **shifted},
         capture_output=True,
         text=True,
+        timeout=60,
     )
     answer = json.loads(done.stdout)
     [finding] = [each for each in answer["findings"] if each["severity"] != "ok"]

@@ -139,7 +139,7 @@ def test_twenty_simultaneous_calls_launch_each_of_fifty_campaigns_once(service: 
     for organization in organizations:
         service.add_contacts(organization, 200)
     campaigns = {service.add_campaign(organization): organization for organization in organizations * 10}
-    start = Barrier(20)
+    start = Barrier(20, timeout=60)
 
     def call(_: int) -> list[str]:
         start.wait()

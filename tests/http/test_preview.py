@@ -34,6 +34,7 @@ def run(environment: dict[str, str], *arguments: str, stderr: int | IO[str] = su
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,
+        timeout=60,
     )
 
 

@@ -10,6 +10,8 @@ from uuid import UUID
 
 import psycopg
 
+from tests.support.automation import STEPS_AT_MOST
+
 WAITING = """
 do $$ begin
     for attempt in 1..3000 loop
@@ -52,8 +54,10 @@ class Run:
 
     def finish(self, *, max_rows: int = 20_000) -> None:
         """Steps until no work is left."""
-        while self.step(max_rows=max_rows)["work_left"]:
-            pass
+        for _ in range(STEPS_AT_MOST):
+            if not self.step(max_rows=max_rows)["work_left"]:
+                return
+        raise AssertionError(f"there is work left after {STEPS_AT_MOST} steps")
 
     def report(self) -> dict[str, Any]:
         """The report of the run, which closes it."""
