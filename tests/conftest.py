@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -28,6 +29,8 @@ GIVEN = os.environ.get("DATABASE_URL")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell ignores interrupts in what it starts in the background, and each program that a test starts inherits this.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "every_version: runs on Postgres 15, 16, 17 and 18, not on 18 alone")
     config.addinivalue_line("markers", "slow: belongs to `make test-slow`, not to `make test`")
 

@@ -21,7 +21,7 @@ def test_twenty_runs_over_one_long_audience_launch_it_once_and_whole(
     factory.crowd(organization, 2_000)
     factory.campaign(organization)
     runs: list[Automation] = [new_run() for _ in range(20)]
-    start = Barrier(len(runs))
+    start = Barrier(len(runs), timeout=60)
 
     def work(run: Automation) -> list[str]:
         start.wait()

@@ -140,6 +140,7 @@ def test_no_secret_shows_in_arguments_environments_or_output(cloud: Cloud) -> No
         capture_output=True,
         text=True,
         check=True,
+        timeout=60,
     )
     assert "CANARY" not in traced.stdout + traced.stderr
 

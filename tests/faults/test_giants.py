@@ -52,7 +52,7 @@ def test_a_campaign_of_a_million_delays_a_fresh_one_of_another_organization_by_a
     huge = factory.campaign(giant)
     other = factory.organization(rig.system_user)
     factory.contacts(other, 100)
-    all_at_work, lock, due, launched = Barrier(workers + 1), Lock(), Event(), Event()
+    all_at_work, lock, due, launched = Barrier(workers + 1, timeout=60), Lock(), Event(), Event()
     delays = [0] * workers  # steps that went to the huge one in the place of the fresh one, by worker
     delays_at_launch: list[int] = []
 

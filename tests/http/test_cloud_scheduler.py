@@ -154,7 +154,7 @@ def test_duplicates_of_one_tick_launch_a_campaign_once(scheduled: Service, issue
     organization = scheduled.organization()
     contacts = scheduled.factory.contacts(organization, 500)
     campaign = scheduled.factory.campaign(organization)
-    token, together = issuer.token(), threading.Barrier(4)
+    token, together = issuer.token(), threading.Barrier(4, timeout=60)
 
     def send() -> httpx.Response:
         together.wait()

@@ -28,6 +28,7 @@ def examine(service: Service, **changes: str) -> tuple[int, dict[str, Any], list
         env={"PATH": os.environ["PATH"], **settings},
         capture_output=True,
         text=True,
+        timeout=60,
     )
     printed = json.loads(done.stdout)
     assert settings["SUPABASE_SECRET_KEY"] not in done.stdout + done.stderr

@@ -143,7 +143,7 @@ def test_twenty_simultaneous_calls_launch_each_of_fifty_campaigns_once(service: 
         organization = service.organization()
         contacts = service.factory.contacts(organization, 200)
         campaigns |= {service.factory.campaign(organization): contacts for _ in range(10)}
-    start = Barrier(20)
+    start = Barrier(20, timeout=60)
 
     def call(_: int) -> list[str]:
         start.wait()

@@ -416,6 +416,7 @@ def test_on_a_terminal_a_run_is_readable(service: Service, environment: dict[str
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             check=True,
+            timeout=60,
         )
         launched, finished = (terminal.readline().decode().rstrip() for _ in range(2))
     assert re.fullmatch(

@@ -68,7 +68,7 @@ class Cron:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait()
+        self.process.wait(60)
 
 
 @pytest.fixture
@@ -110,10 +110,10 @@ def test_the_systemd_units_are_valid_and_their_command_launches_what_is_due(
 
     [command] = re.findall(r"^ExecStart=(.*)", units["service"], re.MULTILINE)
     command = command.replace("%d/header", str(header_file)).replace(PLACE, service.url)
-    assert subprocess.run(shlex.split(command), capture_output=True).returncode == 0
+    assert subprocess.run(shlex.split(command), capture_output=True, timeout=60).returncode == 0
     assert records.status(service.database, campaign) == "sending"
     header_file.write_text(f"Authorization: Bearer {'x' * 40}\n")
-    failed = subprocess.run(shlex.split(command), capture_output=True, text=True)
+    failed = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=60)
     assert failed.returncode == 22
     assert "401" in failed.stdout + failed.stderr
 
@@ -135,6 +135,7 @@ def test_the_health_is_asked_for_as_the_page_says(service: Service, header_file:
             env={"PATH": os.environ["PATH"], "RUNNER_URL": service.url},
             capture_output=True,
             text=True,
+            timeout=60,
         )
 
     assert ask().returncode == 0
@@ -151,7 +152,7 @@ def test_status_ends_as_the_page_says(service: Service, environment: dict[str, s
     def ask(**changes: str) -> subprocess.CompletedProcess[str]:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         settings = {**environment, **changes, "PATH": path, "PYTHONPATH": str(ROOT)}
-        return subprocess.run(["/bin/sh", "-eu", "-c", block], env=settings, capture_output=True, text=True)
+        return subprocess.run(["/bin/sh", "-eu", "-c", block], env=settings, capture_output=True, text=True, timeout=60)
 
     service.factory.campaign(service.factory.organization(), name="failing")
     service.run()
@@ -185,6 +186,7 @@ def test_every_call_of_deploy_does_what_the_page_says(tmp_path: Path) -> None:
             env={"PATH": str(cloud.programs), **cloud.settings},
             capture_output=True,
             text=True,
+            timeout=60,
         )
         assert result.returncode == 0, result.stderr
 

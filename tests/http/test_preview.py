@@ -32,6 +32,7 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
         env={"PATH": os.environ["PATH"], **environment, "STEP_ROWS": "10"},
         capture_output=True,
         text=True,
+        timeout=60,
     )
 
 

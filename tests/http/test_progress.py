@@ -83,11 +83,11 @@ class Terminal:
 
 @contextmanager
 def run(environment: dict[str, str], terminal: Terminal, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`python -m runner run`, whose stderr is the terminal; stdout is not."""
+    """`python -m runner run`, whose stderr is the terminal; stdout is not. It takes one step at a time."""
     process = subprocess.Popen(
         [sys.executable, "-m", "runner", "run", *options],
         cwd=ROOT,
-        env={**environment, "STEP_ROWS": "100", "PATH": os.environ["PATH"], "TERM": "xterm"},
+        env={**environment, "STEP_ROWS": "100", "RUN_CONCURRENCY": "1", "PATH": os.environ["PATH"], "TERM": "xterm"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=terminal.theirs,
@@ -97,7 +97,7 @@ def run(environment: dict[str, str], terminal: Terminal, *options: str) -> Itera
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.communicate(timeout=60)
         terminal.close()
 
 
@@ -148,9 +148,9 @@ def test_ctrl_c_leaves_a_clean_terminal(
             wait_until_held_up(service.project.database_url)
             terminal.read_until(LINE)
             process.send_signal(signal.SIGINT)
+            # The first one was taken when SIGTERM means again what it meant before.
+            eventually(lambda: not catches(process.pid, signal.SIGTERM))
             if signals == 2:
-                # The first one was taken when SIGTERM means again what it meant before.
-                eventually(lambda: not catches(process.pid, signal.SIGTERM), 30)
                 process.send_signal(signal.SIGINT)
         terminal.read_all()
         output, _ = process.communicate(timeout=60)

@@ -59,7 +59,7 @@ def start_sender(service: Service, mail_server: MailServer, tmp_path: Path) -> I
     yield start
     for process in started:
         process.kill()
-        process.communicate()
+        process.communicate(timeout=60)
 
 
 def end(*senders: Sender) -> None:
@@ -160,7 +160,7 @@ def test_a_sender_that_is_killed_loses_nobody_and_only_the_message_in_its_hands_
     message = mail_server.wait_until_held()
     others = [start_sender(), start_sender()]
     dies.kill()
-    dies.wait()
+    dies.wait(60)
     end(*others)
 
     assert Counter(mail_server.addresses) - addresses(service, campaign) == Counter([str(message["To"])])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -22,9 +23,10 @@ from tests.support.eventually import eventually
 CLONE = Path(__file__).parent.parent.parent
 OWNER = """
 import json, signal
+from contextlib import suppress
 from local.function import Function
 from local.stack import Stack
-with Stack() as stack, Function({}) as function:
+with suppress(KeyboardInterrupt), Stack() as stack, Function({}) as function:
     print(json.dumps([str(s.directory) for s in (stack.postgres, stack.rest, function)]), flush=True)
     signal.pause()
 """
@@ -36,6 +38,17 @@ class Starting(Postgres):
         input()
 Starting().start()
 """
+
+
+@contextmanager
+def started(program: str) -> Iterator[subprocess.Popen[str]]:
+    """A process of its own, which is killed at the end of the block at the latest."""
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=CLONE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def descendants(pid: int) -> list[psutil.Process]:
@@ -93,24 +106,21 @@ def test_a_killed_supervisor_takes_its_server_with_it(postgres: Postgres) -> Non
 
 @pytest.mark.parametrize("fatal_signal", [signal.SIGINT, signal.SIGKILL])
 def test_an_owner_leaves_no_process_and_no_directory(fatal_signal: signal.Signals) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", OWNER], cwd=CLONE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as owner:
+    with started(OWNER) as owner:
         assert owner.stdout is not None
         directories = [Path(directory) for directory in json.loads(owner.stdout.readline())]
         processes = descendants(owner.pid)
         owner.send_signal(fatal_signal)
+        owner.wait(60)
 
     eventually(lambda: all(is_gone(process) for process in processes))
     eventually(lambda: not any(directory.parent.exists() for directory in directories))
 
 
 def test_an_owner_killed_while_a_server_starts_leaves_nothing() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", STARTING_OWNER], cwd=CLONE, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as owner:
+    with started(STARTING_OWNER) as owner:
         assert owner.stdout is not None
-        directory = Path(os.fsdecode(owner.stdout.readline()).strip())
+        directory = Path(owner.stdout.readline().strip())
         processes = descendants(owner.pid)
         owner.kill()
 

@@ -26,6 +26,7 @@ def test_make_run_plays_the_main_job_and_shows_before_and_after(tmp_path: Path) 
         capture_output=True,
         text=True,
         check=True,
+        timeout=120,
     ).stdout
 
     assert "Newsletter to 25,000     Northwind     scheduled → sending            0 → 25,000" in played

@@ -48,13 +48,13 @@ def develop(clone: Path) -> Iterator[Develop]:
         started.append(
             subprocess.Popen(command, cwd=clone, env={**environment, **variables}, stdout=subprocess.DEVNULL)
         )
-        eventually((clone / ".local" / "env").exists, 60)
+        eventually((clone / ".local" / "env").exists)
         return {name: value or "" for name, value in dotenv_values(clone / ".local" / "env").items()}
 
     yield start
     for process in started:
         process.send_signal(signal.SIGINT)
-        assert process.wait() == 0
+        assert process.wait(60) == 0
     assert not (clone / ".local" / "env").exists()
 
 

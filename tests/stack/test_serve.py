@@ -39,13 +39,13 @@ def clone(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Start `make serve` in a clone, less make."""
+    """Start `make serve` in a clone, less make, by a shell if one is given."""
     started = []
 
-    def start(clone: Path, **variables: str) -> subprocess.Popen[str]:
+    def start(clone: Path, *shell: str, **variables: str) -> subprocess.Popen[str]:
         inherited = {name: value for name, value in os.environ.items() if name not in ("POSTGRES", "SEED")}
         process = subprocess.Popen(
-            [sys.executable, "-m", "local", "serve"],
+            [*shell, sys.executable, "-m", "local", "serve"],
             cwd=clone,
             env={**inherited, **variables},
             stdout=subprocess.PIPE,
@@ -58,9 +58,8 @@ def serve() -> Iterator[Serve]:
     yield start
     for process in started:
         process.terminate()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+    for process in started:
+        process.communicate(timeout=60)
 
 
 def environment(clone: Path) -> dict[str, str]:
@@ -86,10 +85,26 @@ def test_it_tells_where_everything_is_when_everything_works_until_an_interrupt(c
         assert connection.execute("select count(*) from campaigns").fetchone() == (0,)
 
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate()
+    output, _ = process.communicate(timeout=60)
 
     assert process.returncode == 0
     assert f"Ready: {told['RUNNER_URL']}" in output
+    assert not (clone / ".local" / "env").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_in_the_background_of_a_shell_it_works_until_a_signal_too(
+    clone: Path, serve: Serve, number: signal.Signals
+) -> None:
+    """Where a shell ignores interrupts."""
+    process = serve(clone, "/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh")
+    environment(clone)
+
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 0
+    assert output.endswith("\nStopped.\n")
     assert not (clone / ".local" / "env").exists()
 
 
@@ -99,7 +114,7 @@ def test_a_second_one_refuses_in_the_same_clone_and_works_in_another(clone: Path
     url = environment(clone)["RUNNER_URL"]
 
     elsewhere, second = serve(other), serve(clone)
-    output, _ = second.communicate()
+    output, _ = second.communicate(timeout=60)
 
     assert second.returncode == 1
     assert f"runs in this clone already: process {first.pid}, {url}" in output

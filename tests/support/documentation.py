@@ -40,4 +40,5 @@ def shell(block: str, environment: Mapping[str, str], folder: Path) -> str:
         capture_output=True,
         text=True,
         check=True,
+        timeout=60,
     ).stdout

@@ -29,6 +29,7 @@ def parse_by_gcloud(commands: Sequence[Sequence[str]], directory: Path) -> Any:
         env={"PATH": os.environ["PATH"], "CLOUDSDK_CONFIG": str(directory / "config"), "HOME": str(directory)},
         capture_output=True,
         text=True,
+        timeout=120,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return json.loads(result.stdout)

@@ -121,4 +121,4 @@ class MailServer:
         if is_held:
             self._held = message
             self._is_held.set()
-            self._is_released.wait()
+            self._is_released.wait(60)

@@ -198,7 +198,7 @@ def test_a_redirect_is_not_followed_with_the_key(settings: HttpSettings, api: Fa
 
 def test_a_process_connects_once_however_many_threads_ask(settings: HttpSettings) -> None:
     connected: list[Database] = []
-    together = Barrier(8)
+    together = Barrier(8, timeout=60)
 
     def connect(of: HttpSettings) -> Database:
         connected.append(Database(of))

@@ -76,7 +76,7 @@ def test_what_a_step_takes_is_expected_of_the_next() -> None:
 
 def test_threads_that_learn_at_once_change_one_size_once() -> None:
     for _ in range(50):
-        pace, together = Pace(1000), Barrier(8)
+        pace, together = Pace(1000), Barrier(8, timeout=60)
 
         def learn(pace: Pace = pace, together: Barrier = together) -> None:
             together.wait()
