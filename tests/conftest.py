@@ -25,6 +25,7 @@ Connection = psycopg.Connection[Any]
 Connect = Callable[..., Connection]
 
 VERSION = 18  # of all tests but those marked every_version
+FAST_VERSIONS = (None, 15, 18)  # each version more is a server more to start: the others are for `make test-slow`
 GIVEN = os.environ.get("DATABASE_URL")
 
 
@@ -43,8 +44,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         versions = (None,)
     elif metafunc.definition.get_closest_marker("every_version"):
         versions = available_versions()
-    names = [f"postgres{version or ''}" for version in versions]
-    metafunc.parametrize("server", versions, ids=names, indirect=True, scope="session")
+    parameters = [
+        pytest.param(
+            version, id=f"postgres{version or ''}", marks=[pytest.mark.slow] if version not in FAST_VERSIONS else []
+        )
+        for version in versions
+    ]
+    metafunc.parametrize("server", parameters, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ from tests.support.automation import Automation
 from tests.support.factory import Factory
 from tests.support.step_gate import gate, wait_until_held_up
 
+pytestmark = pytest.mark.every_version
+
 Connection = psycopg.Connection[Any]
 
 

@@ -14,10 +14,11 @@ from tests.support import oracle, records
 from tests.support.automation import Automation
 from tests.support.factory import Factory
 
+pytestmark = pytest.mark.every_version
+
 Automate = Callable[..., Automation]
 
 
-@pytest.mark.every_version
 @pytest.mark.parametrize("max_rows", [1, 3, 10, 20_000])
 def test_a_due_campaign_is_launched_with_its_whole_audience(
     max_rows: int, organization: UUID, factory: Factory, automation: Automate, database: Connection

@@ -14,6 +14,8 @@ from tests.support import oracle, records
 from tests.support.automation import Automation
 from tests.support.factory import Factory
 
+pytestmark = pytest.mark.slow
+
 PARTITIONS = 4
 TABLE = """
     drop view public.campaign_runner_sendable;

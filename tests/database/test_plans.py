@@ -14,6 +14,8 @@ from tests.support import records
 from tests.support.automation import Automation
 from tests.support.factory import Factory
 
+pytestmark = pytest.mark.every_version
+
 CONTACTS = 20_000
 
 

@@ -10,6 +10,8 @@ from local.function import Function
 from tests.support.fault_proxy import Fault
 from tests.support.rig import Rig
 
+pytestmark = pytest.mark.slow
+
 CALLS = (1, 2, 5)  # of the steps; the scene takes at least five
 SHARE_OF_FAULTS = 0.4
 STORMS = 3

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from local.function import Function
 from tests.support import records
 from tests.support.automation import Automation
 from tests.support.factory import Factory
 from tests.support.rig import Rig
+
+pytestmark = pytest.mark.slow
 
 TRIGGER = """
 create function public.refuse() returns trigger language plpgsql as $$

@@ -106,6 +106,7 @@ def test_editors_do_not_wait_for_a_launch_and_win(small_steps: Service) -> None:
     assert records.recipients(service.database, campaign).keys() == set(contacts) - {held, done, undone}
 
 
+@pytest.mark.slow
 def test_an_organization_of_300000_contacts_is_launched_in_steps_and_in_bounded_memory(
     service: Service, function: Function
 ) -> None:

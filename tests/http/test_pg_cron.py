@@ -18,6 +18,8 @@ from tests.support.eventually import eventually
 from tests.support.service import Service
 from tests.support.timeshift import before_a_minute
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[2] / "supabase" / "pg_cron"
 SUBSTITUTES = Path(__file__).with_name("pg_net.sql")
 SETTINGS = {

@@ -19,6 +19,8 @@ from tests.support.eventually import eventually
 from tests.support.mail_server import MailServer
 from tests.support.service import Service
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "sender.md").read_text()
 CONTACTS = 60

@@ -20,6 +20,8 @@ from local.rest import RestServer
 from local.service import Service
 from tests.support.eventually import eventually
 
+pytestmark = pytest.mark.slow
+
 CLONE = Path(__file__).parent.parent.parent
 OWNER = """
 import json, signal
