@@ -5,6 +5,8 @@ VENV := .venv/bin/python
 READY := .venv/ready
 # The pictures' cache of fonts would go into the home directory.
 export MPLCONFIGDIR := $(CURDIR)/.venv/matplotlib
+# Files and output are in UTF-8, whatever the locale says.
+export PYTHONUTF8 := 1
 
 .PHONY: help run serve develop test test-slow bench soak mutants check format clean FORCE
 .DELETE_ON_ERROR:
@@ -24,7 +26,8 @@ develop: $(READY) ## The same, taking up each change of the source; on the proje
 	@$(VENV) -m local serve --reload
 
 # A file is tested by one process: its tests share servers. More than four processes would want more memory than they save.
-PYTEST := $(VENV) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+# A process that dies ends the run: another one would begin with the same test.
+PYTEST := $(VENV) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --max-worker-restart 0
 
 test: $(READY) ## The tests that a change should pass before a commit (four minutes; ARGS="tests/unit -x" for some)
 	@$(PYTEST) -m "not slow" $(ARGS)

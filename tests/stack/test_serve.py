@@ -127,7 +127,7 @@ def test_a_killed_one_leaves_no_settings_and_does_not_keep_the_clone(clone: Path
     environment(clone)
 
     killed.kill()
-    killed.wait()
+    killed.wait(60)
 
     eventually(lambda: not (clone / ".local" / "env").exists())
     with (clone / ".local" / "lock").open() as lock:
