@@ -84,7 +84,7 @@ class LaunchRecord(BaseModel):
     launch_id: int = Field(ge=1, strict=True)
     name: StrictStr  # of the campaign, as it was then
     organization_id: UUID
-    state: StrictStr  # claimed, generating, reconciling; launched or abandoned: it is over
+    state: StrictStr  # opened, generating, reconciling; launched or abandoned: it is over
     run_id: UUID | None  # the run that launched it
     system_user_id: UUID | None  # in whose name
     scheduled_at: StrictStr | None
@@ -96,7 +96,10 @@ class LaunchRecord(BaseModel):
     contacts: int | None  # of the organization, which were judged
     recipients_inserted: int | None  # of an open launch: up to now
     recipient_count: int | None
+    recipients_before: int | None  # where recipients were there before: how many when the launch began,
+    pending_before: int | None  # and how many of these were pending
     excluded: dict[StrictStr, int] | None
+    unmatched: dict[StrictStr, tuple[StrictStr, ...]] | None  # names in the rules that kept no contact out
     attempts: int = Field(ge=0, strict=True)  # those that failed
     next_attempt_at: StrictStr | None
     waits_for_a_person: StrictBool

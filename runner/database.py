@@ -34,7 +34,7 @@ from runner.errors import (
     StatementTimeout,
     Unreachable,
 )
-from runner.models import PreviewAnswer, RetryAnswer, RunResult, StepAnswer
+from runner.models import PreviewAnswer, ReportAnswer, RetryAnswer, StepAnswer
 from runner.settings import Settings
 
 if TYPE_CHECKING:
@@ -93,11 +93,15 @@ class Database:
         Raises OrganizationNotFound, and what the class says.
         """
         parameters = {"p_run_id": run_id, **self._selection(organization_id, max_rows)}
-        return self._call("campaign_runner_step", parameters, StepAnswer, timeout)
+        answer = self._call("campaign_runner_step", parameters, StepAnswer, timeout)
+        if answer.trouble is not None:
+            # The launches of the step are committed, and the report names them.
+            raise Unreachable(f"The database refuses to record failures ({answer.trouble[:5]!r}).")
+        return answer
 
-    def report(self, run_id: UUID, *, timeout: float) -> RunResult:
-        """Close a run, and read what it did."""
-        return self._call("campaign_runner_report", {"p_run_id": run_id}, RunResult, timeout)
+    def report(self, run_id: UUID, *, timeout: float) -> ReportAnswer:
+        """Close a run, and read its result."""
+        return self._call("campaign_runner_report", {"p_run_id": run_id}, ReportAnswer, timeout)
 
     def retry(self, campaign_id: UUID | None, *, timeout: float) -> RetryAnswer:
         """Free the campaign, or (None) every campaign, that backs off, is held or needs attention."""

@@ -56,6 +56,7 @@ def _launch(launch: LaunchRecord) -> list[str]:
         "recipients": _recipients(launch),
         "contacts": launch.contacts,
         "excluded": ", ".join(f"{reason} {number}" for reason, number in sorted((launch.excluded or {}).items())),
+        **{f"{rule} of nobody": ", ".join(names) for rule, names in sorted((launch.unmatched or {}).items()) if names},
         "failures": launch.attempts or None,
         "last error": launch.error,
         "in the name of": launch.system_user_id,
@@ -80,7 +81,8 @@ def _recipients(launch: LaunchRecord) -> str | None:
     if launch.recipient_count is None:
         return None if launch.recipients_inserted is None else f"{launch.recipients_inserted} written up to now"
     if launch.generates is False:
-        return f"{launch.recipient_count}, all from before the launch"
+        pending = "" if launch.pending_before is None else f", {launch.pending_before} of them pending"
+        return f"{launch.recipient_count}, all from before the launch{pending}"
     return f"{launch.recipient_count}, of which {launch.recipients_inserted} inserted"
 
 

@@ -12,14 +12,14 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
 from runner.errors import RunnerError
-from runner.models import RunReport, RunResult
+from runner.models import LaunchWarning, RunReport, RunResult
 
 # Makes Error Reporting take up an entry that holds no stack trace.
 REPORTED_ERROR = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
@@ -69,6 +69,26 @@ def outcomes(logger: logging.Logger, result: RunResult) -> None:
     for failure in result.errors:
         fields = {"event": "campaign_failed", "campaign_id": failure.campaign_id}
         logger.warning("A campaign could not be launched: %s", failure.error, extra={"fields": fields})
+
+
+def warnings(logger: logging.Logger, found: Iterable[LaunchWarning]) -> None:
+    """Log what should be looked at of the campaigns that a run launched: numbers, since names may be of people."""
+    for warning in found:
+        fields: dict[str, Any] = {"event": "campaign_launched_with_warning", "campaign_id": warning.campaign_id}
+        if warning.pending_before == 0:
+            logger.warning(
+                "A campaign was launched with %d recipients that were there before, none of them pending.",
+                warning.recipients_before,
+                extra={"fields": fields},
+            )
+        for rule, names in (("exclude_tags", warning.exclude_tags), ("exclude_countries", warning.exclude_countries)):
+            if names:
+                logger.warning(
+                    "%d names in %s of a campaign kept no contact out: `python -m runner history` has them.",
+                    len(names),
+                    rule,
+                    extra={"fields": fields},
+                )
 
 
 def summary(logger: logging.Logger, report: RunReport, milliseconds: int, **counts: int) -> None:

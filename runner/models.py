@@ -1,6 +1,6 @@
 """What crosses the HTTP and RPC borders.
 
-RunResult is both the HTTP answer of a run and that of `campaign_runner_report`.
+RunResult is the HTTP answer of a run; that of `campaign_runner_report` has warnings beside it.
 """
 
 from __future__ import annotations
@@ -58,19 +58,43 @@ class RunResult(BaseModel):
         return self
 
 
+class LaunchWarning(BaseModel):
+    """What should be looked at of a campaign that a run launched."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    campaign_id: UUID
+    recipients_before: int | None  # where recipients were there before the launch: how many,
+    pending_before: int | None  # and how many of them were pending
+    exclude_tags: tuple[StrictStr, ...]  # the names in the rules that kept no contact out
+    exclude_countries: tuple[StrictStr, ...]
+
+
+class ReportAnswer(RunResult):
+    """The answer of `campaign_runner_report`: the result, and warnings for the log."""
+
+    warnings: tuple[LaunchWarning, ...] = ()
+
+    @property
+    def result(self) -> RunResult:
+        """The result alone."""
+        return RunResult.of(self.campaigns, self.errors)
+
+
 class StepAnswer(BaseModel):
     """The answer of `campaign_runner_step`. Keys that a newer database adds are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     work_left: StrictBool  # something is free to be worked on now
-    laid_out: StrictBool  # the step has made or freed slices, which others can take
+    laid_out: StrictBool  # the step has laid out chunks, which other steps can take
     busy: int = Field(ge=0, strict=True)  # due campaigns that another transaction holds
     contacts: int = Field(ge=0, strict=True)  # scanned by this step
     reconciled: int = Field(ge=0, strict=True)  # those of them whose recipients were written before
     launched: int = Field(ge=0, strict=True)
     failed: int = Field(ge=0, strict=True)
     timed_out: StrictBool  # a statement timeout hit one campaign, and was undone for it alone
+    trouble: StrictStr | None  # the SQLSTATE with which the database refused to record a failure
     to_report: StrictBool  # this run has outcomes in the ledger
 
     @property

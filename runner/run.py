@@ -11,7 +11,7 @@ from runner.budget import Budget
 from runner.clock import Clock
 from runner.crew import Crew
 from runner.errors import RunnerError, Unavailable
-from runner.models import RunReport, RunResult, StepAnswer
+from runner.models import ReportAnswer, RunReport, RunResult, StepAnswer
 from runner.pace import Pace
 from runner.retry import Retry
 from runner.settings import Settings
@@ -67,11 +67,13 @@ class Run:
         if error is not None and not isinstance(error, Unavailable) and self._crew.attempts == 1:
             raise error  # the database refused the only step: there is nothing to report
         try:
-            result = self._report()
+            answer = self._report()
         except RunnerError as unreported:
             # Why the run ended says more than that the report failed too; but after steps that took effect, only the
             # report knows what they did, and the caller should know that it is missing.
             raise (error if error is not None and not self._crew.steps else unreported) from unreported
+        result = answer.result
+        log.warnings(_logger, answer.warnings)
         if error is None:
             return result
         achieved = bool(result.campaigns or result.errors)
@@ -80,7 +82,7 @@ class Run:
         _logger.error("The run ended early: %s", error)
         return result
 
-    def _report(self) -> RunResult:
+    def _report(self) -> ReportAnswer:
         retry = Retry(self._clock, until=self._budget.report_ends())
         while True:
             try:

@@ -17,7 +17,7 @@ create or replace function campaign_runner.has_index(
 returns boolean
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- Only a whole, valid index counts. A unique one must have exactly these columns, in any order, and be checked at
     -- once (`on conflict` cannot use a deferrable constraint); another one must start with them, in this order.
@@ -45,17 +45,50 @@ comment on function campaign_runner.has_index(regclass, text[], boolean) is
 revoke execute on function campaign_runner.has_index(regclass, text[], boolean) from public, anon, authenticated;
 grant execute on function campaign_runner.has_index(regclass, text[], boolean) to service_role;
 
+create or replace function campaign_runner.add_tenant_key(
+    p_table text,
+    p_column text,
+    p_referenced text
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The key carries the organization, so that a row across tenants is impossible, where the referenced table has a key
+    -- for that.
+    if campaign_runner.has_index(to_regclass('public.' || p_referenced), array['organization_id', 'id'], true) then
+        execute format(
+            'alter table public.%I add constraint %I foreign key (organization_id, %I)'
+            ' references public.%I (organization_id, id) on delete cascade',
+            p_table, p_table || '_' || replace(p_column, '_id', '') || '_of_tenant', p_column, p_referenced
+        );
+    else
+        execute format(
+            'alter table public.%I add constraint %I foreign key (%I) references public.%I (id) on delete cascade',
+            p_table, p_table || '_' || replace(p_column, '_id', '') || '_exists', p_column, p_referenced
+        );
+    end if;
+end;
+$$;
+comment on function campaign_runner.add_tenant_key(text, text, text) is
+    'Gives a new table its foreign key, with the organization where the referenced table has a key for that.';
+revoke execute on function campaign_runner.add_tenant_key(text, text, text) from public, anon, authenticated;
+grant execute on function campaign_runner.add_tenant_key(text, text, text) to service_role;
+
 do $$
 declare
     v_required constant text[] := array[
         'organizations', 'profiles', 'organization_members', 'contacts',
-        'campaigns', 'campaign_target_rules', 'campaign_recipients'
+        'campaigns', 'campaign_recipients'
     ];
     -- A project that has campaigns of its own may do without these, so they come with a new `campaigns` only.
-    v_optional constant text[] := array['contact_tags', 'contact_tag_assignments', 'activity_events'];
+    v_optional constant text[] := array[
+        'campaign_target_rules', 'contact_tags', 'contact_tag_assignments', 'activity_events'
+    ];
     v_new text[];
     v_table text;
-    v_tenants_have_keys boolean;
 begin
     select coalesce(array_agg(t.name), '{}') into v_new
     from unnest(
@@ -122,6 +155,7 @@ begin
             organization_id uuid not null references public.organizations (id) on delete cascade,
             name text not null,
             created_at timestamptz not null default now(),
+            constraint contact_tags_tenant_key unique (organization_id, id),
             constraint contact_tags_name_is_unique unique (organization_id, name)
         );
         comment on table public.contact_tags is 'Tags of an organization. Target rules name them.';
@@ -129,12 +163,14 @@ begin
 
     if 'contact_tag_assignments' = any (v_new) then
         create table public.contact_tag_assignments (
-            contact_id uuid not null references public.contacts (id) on delete cascade,
-            tag_id uuid not null references public.contact_tags (id) on delete cascade,
+            contact_id uuid not null,
+            tag_id uuid not null,
             organization_id uuid not null references public.organizations (id) on delete cascade,
             created_at timestamptz not null default now(),
             primary key (tag_id, contact_id)
         );
+        perform campaign_runner.add_tenant_key('contact_tag_assignments', 'contact_id', 'contacts');
+        perform campaign_runner.add_tenant_key('contact_tag_assignments', 'tag_id', 'contact_tags');
         create index contact_tag_assignments_contact_id_idx on public.contact_tag_assignments (contact_id);
         create index contact_tag_assignments_organization_id_idx on public.contact_tag_assignments (organization_id);
         comment on table public.contact_tag_assignments is 'Which contact has which tag.';
@@ -143,7 +179,7 @@ begin
         returns trigger
         language plpgsql
         volatile
-        set search_path = ''
+        set search_path = pg_catalog, pg_temp
         as $function$
         begin
             select t.organization_id into new.organization_id from public.contact_tags t where t.id = new.tag_id;
@@ -197,7 +233,7 @@ begin
     if 'campaign_target_rules' = any (v_new) then
         create table public.campaign_target_rules (
             id uuid primary key default gen_random_uuid(),
-            campaign_id uuid not null references public.campaigns (id) on delete cascade,
+            campaign_id uuid not null,
             organization_id uuid not null references public.organizations (id) on delete cascade,
             include_emails text[],
             include_tags text[],
@@ -210,6 +246,7 @@ begin
             updated_at timestamptz not null default now(),
             constraint campaign_target_rules_one_per_campaign unique (campaign_id)
         );
+        perform campaign_runner.add_tenant_key('campaign_target_rules', 'campaign_id', 'campaigns');
         create index campaign_target_rules_organization_id_idx on public.campaign_target_rules (organization_id);
         comment on table public.campaign_target_rules is
             'Whom a campaign addresses. A campaign without a row here has the defaults of its columns.';
@@ -232,31 +269,14 @@ begin
         -- For the cascade of a deleted contact, which would otherwise read the whole table for each.
         create index campaign_recipients_contact_id_idx on public.campaign_recipients (contact_id);
 
-        -- The keys carry the organization, so that a recipient across tenants is impossible, where the tables on the
-        -- other side are ours and have such keys.
-        v_tenants_have_keys := campaign_runner.has_index('public.campaigns', array['organization_id', 'id'], true)
-            and campaign_runner.has_index('public.contacts', array['organization_id', 'id'], true);
-        if v_tenants_have_keys then
-            alter table public.campaign_recipients
-                add constraint campaign_recipients_campaign_of_tenant
-                    foreign key (organization_id, campaign_id)
-                    references public.campaigns (organization_id, id) on delete cascade,
-                add constraint campaign_recipients_contact_of_tenant
-                    foreign key (organization_id, contact_id)
-                    references public.contacts (organization_id, id) on delete cascade;
-        else
-            alter table public.campaign_recipients
-                add constraint campaign_recipients_campaign_exists
-                    foreign key (campaign_id) references public.campaigns (id) on delete cascade,
-                add constraint campaign_recipients_contact_exists
-                    foreign key (contact_id) references public.contacts (id) on delete cascade;
-        end if;
+        perform campaign_runner.add_tenant_key('campaign_recipients', 'campaign_id', 'campaigns');
+        perform campaign_runner.add_tenant_key('campaign_recipients', 'contact_id', 'contacts');
 
         create or replace function public.set_organization_of_campaign_recipient()
         returns trigger
         language plpgsql
         volatile
-        set search_path = ''
+        set search_path = pg_catalog, pg_temp
         as $function$
         begin
             select c.organization_id into new.organization_id from public.campaigns c where c.id = new.campaign_id;

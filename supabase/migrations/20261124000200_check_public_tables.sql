@@ -8,7 +8,7 @@ create or replace function campaign_runner.missing_requirements()
 returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with required (table_name, column_name, kind) as (
         values
@@ -78,7 +78,10 @@ as $$
     )
     select pg_catalog.format('table public.%s is missing', t.table_name)
     from tables t
-    where t.oid is null and t.table_name not in ('contact_tags', 'contact_tag_assignments', 'activity_events')
+    where t.oid is null
+        and t.table_name not in (
+            'campaign_target_rules', 'contact_tags', 'contact_tag_assignments', 'activity_events'
+        )
     union all
     select pg_catalog.format('public.%s is a view or a foreign table, where a table is needed', t.table_name)
     from tables t
@@ -87,7 +90,8 @@ as $$
     union all
     select pg_catalog.format('column public.%s.%s is missing', c.table_name, c.column_name)
     from columns c
-    where not c.is_there
+    -- Of the rules every column but the key may be absent: such a rule is not set.
+    where not c.is_there and (c.table_name <> 'campaign_target_rules' or c.column_name = 'campaign_id')
     union all
     select pg_catalog.format(
         'column public.%s.%s is %s, where %s is needed',
@@ -161,29 +165,46 @@ do $$
 begin
     -- Finds what is due without reading any other campaign.
     create index if not exists campaign_runner_due_idx
-        on public.campaigns (scheduled_at) where status = 'scheduled';
+        on public.campaigns (scheduled_at, id) where status = 'scheduled';
 
-    -- The order in which an audience is walked; without it a slice reads the contacts of all organizations.
+    -- The order in which an audience is walked; without it a chunk reads the contacts of all organizations.
     if not campaign_runner.has_index('public.contacts', array['organization_id', 'id']) then
         create index if not exists campaign_runner_contacts_idx on public.contacts (organization_id, id);
     end if;
 
-    -- Finds the contact with a lower id that has the same address, by a hash: the addresses themselves would make an
-    -- index twice as large, and each look into it compare texts by their collation.
+    -- Finds the contacts of a tenant that have the same address, by one hash over both. The addresses themselves would make
+    -- an index twice as large, and each look into the index compare texts by their collation. With the tenant as a column
+    -- of its own, a planner without statistics read all contacts of the tenant for each look.
     create index if not exists campaign_runner_addresses_idx
-        on public.contacts (organization_id, hashtextextended(lower(btrim(email::text, E' \t\n\v\f\r')), 0), id);
+        on public.contacts (
+            hashtextextended(
+                lower(btrim(email::text, E' \t\n\v\f\r\u00a0\u200b\u200c\u200d\u202f\u2060\ufeff')),
+                uuid_hash_extended(organization_id, 0)
+            ),
+            id
+        );
 
-    -- A slice of a campaign's recipients; the unique key may have its columns the other way round.
+    -- Finds the addresses that opted out.
+    create index if not exists campaign_runner_opted_out_idx
+        on public.contacts (
+            hashtextextended(
+                lower(btrim(email::text, E' \t\n\v\f\r\u00a0\u200b\u200c\u200d\u202f\u2060\ufeff')),
+                uuid_hash_extended(organization_id, 0)
+            )
+        )
+        where not is_subscribed;
+
+    -- A chunk of a campaign's recipients; the unique key may have its columns the other way round.
     if not campaign_runner.has_index('public.campaign_recipients', array['campaign_id', 'contact_id']) then
         create index if not exists campaign_runner_recipients_idx
             on public.campaign_recipients (campaign_id, contact_id);
     end if;
 
-    -- Finds who bounced in a slice. Pending rows are not in it, so a launch does not pay for it.
+    -- Finds who bounced in a chunk. Pending rows are not in it, so a launch does not pay for it.
     create index if not exists campaign_runner_bounced_idx
         on public.campaign_recipients (organization_id, contact_id) where status = 'bounced';
 
-    -- The contacts of one tag in a slice. (By name: 'public.…' as a literal would be looked up where it is absent, too.)
+    -- The contacts of one tag in a chunk. (By name: 'public.…' as a literal would be looked up where it is absent, too.)
     if to_regclass('public.contact_tag_assignments') is not null
         and not campaign_runner.has_index(
             to_regclass('public.contact_tag_assignments'), array['tag_id', 'contact_id']
@@ -199,13 +220,18 @@ $$;
 -- `for share` on the rules is what needs an update grant there.
 grant usage on schema public to service_role;
 grant select on public.organizations, public.profiles, public.organization_members, public.contacts to service_role;
-grant select, update on public.campaigns, public.campaign_target_rules to service_role;
+grant select, update on public.campaigns to service_role;
+-- `for key share` on contacts, which keeps them while they are written, needs the right to update one column.
+grant update (id) on public.contacts to service_role;
 grant select, insert, delete on public.campaign_recipients to service_role;
 
 do $$
 declare
     v_sequence regclass;
 begin
+    if to_regclass('public.campaign_target_rules') is not null then
+        grant select, update on public.campaign_target_rules to service_role;
+    end if;
     if to_regclass('public.contact_tags') is not null then
         grant select on public.contact_tags to service_role;
     end if;

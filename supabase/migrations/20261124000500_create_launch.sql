@@ -1,11 +1,17 @@
--- Purpose: the life of a launch: may it go ahead, claim, slice by slice, reconcile, flip; and what a failure leaves.
+-- Purpose: the life of a launch: may it go ahead, open, chunk by chunk, reconcile, mark sending; and what it asks of others.
 -- Tables:  reads the audience; writes campaign_recipients, campaigns.status, activity_events and the ledger
 -- Rerun:   safe.
 -- Undo:    supabase/uninstall.sql drops the schema campaign_runner.
 --
--- SQLSTATEs of our own: CR001 not now, somebody holds it (nothing is recorded); CR002 too late; CR003 left for the next
--- step; CR403 no membership; CR404 unknown organization; CR409 the run is closed; CR410 unknown campaign; CR422 a trigger
--- of the project refused; CR500 misconfiguration.
+-- SQLSTATEs of our own: CR001 another step of ours has it, or it is not due any more (nothing is recorded); CR002 too late;
+-- CR003 left for the next step; CR004 a transaction that is none of ours has locked it; CR403 no membership; CR404 unknown
+-- organization; CR409 the run is closed; CR410 unknown campaign; CR422 something of the project refused; CR500
+-- misconfiguration.
+--
+-- The functions that write to the project's tables have the search path of the app, so that the project's triggers see
+-- the tables that they see in the app. Each of them is one statement, in which every name and operator is qualified:
+-- operators are looked up in `public` too, where an object of the same name may stand.
+
 
 create or replace function campaign_runner.lock_key(
     p_kind text,
@@ -14,16 +20,55 @@ create or replace function campaign_runner.lock_key(
 returns bigint
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return hashtextextended('campaign_runner ' || p_kind || ' ' || p_id::text, 0);
 end;
 $$;
 comment on function campaign_runner.lock_key(text, uuid) is
-    'The advisory lock of a run (kind run), of its entry into the ledger (kind open), or of a claim (kind claim).';
+    'The advisory lock of a run (kind run), of its entry into the ledger (kind open), or of the opening of a launch '
+    '(kind launch).';
 revoke execute on function campaign_runner.lock_key(text, uuid) from public, anon, authenticated;
 grant execute on function campaign_runner.lock_key(text, uuid) to service_role;
+
+
+create or replace function campaign_runner.versions(
+    p_campaign_ids uuid[]
+)
+returns table (campaign_id uuid, version text)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+begin
+    if to_regclass('public.campaign_target_rules') is null then
+        return query
+            select c.id, c.xmin::text from public.campaigns c where c.id = any (p_campaign_ids);
+        return;
+    end if;
+    -- As a value, one look into the index for each: a join was planned as a read of all rules.
+    return query
+        select
+            c.id,
+            concat_ws(
+                ' ',
+                c.xmin,
+                (select min(r.xmin::text) from public.campaign_target_rules r where r.campaign_id = c.id)
+            )
+        from public.campaigns c
+        where c.id = any (p_campaign_ids);
+end;
+$$;
+comment on function campaign_runner.versions(uuid[]) is
+    'Of each campaign a text that changes with every edit of the campaign or its rules: an edit makes a launch ready '
+    'that waits. No row: there is no such campaign.';
+revoke execute on function campaign_runner.versions(uuid[]) from public, anon, authenticated;
+grant execute on function campaign_runner.versions(uuid[]) to service_role;
 
 
 create or replace function campaign_runner.version(
@@ -32,22 +77,61 @@ create or replace function campaign_runner.version(
 returns text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 begin
-    return (
-        select concat_ws(' ', c.xmin, coalesce(r.xmin::text, '-'))
-        from public.campaigns c
-        left join public.campaign_target_rules r on r.campaign_id = c.id
-        where c.id = p_campaign_id
-    );
+    return (select v.version from campaign_runner.versions(array[p_campaign_id]) v);
 end;
 $$;
-comment on function campaign_runner.version(uuid) is
-    'Changes with every edit of the campaign or its rules: an edit frees a launch that backs off or needs attention.';
+comment on function campaign_runner.version(uuid) is 'The version of one campaign, see versions().';
 revoke execute on function campaign_runner.version(uuid) from public, anon, authenticated;
 grant execute on function campaign_runner.version(uuid) to service_role;
+
+
+create or replace function campaign_runner.due_campaigns(
+    p_campaign_ids uuid[],
+    p_now timestamptz default now()
+)
+returns table (campaign_id uuid, organization_id uuid, name text, scheduled_at timestamptz)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+begin
+    -- These columns may be missing, see tagged_contacts(). A campaign without an organization belongs to nobody.
+    return query
+        select campaign.id, campaign.organization_id, campaign.name, campaign.scheduled_at
+        from (
+            select null::timestamptz as deleted_at, null::timestamptz as archived_at, null::boolean as is_active
+        ) absent
+        cross join lateral (
+            select
+                c.id, c.organization_id, coalesce(c.name::text, '') as name, c.scheduled_at,
+                deleted_at is null and archived_at is null as is_there
+            from public.campaigns c
+            where c.id = any (p_campaign_ids)
+                -- As a case, which no index is for: the planner took the index of all that are due.
+                and case when c.status = 'scheduled' and c.scheduled_at <= p_now then true else false end
+        ) campaign
+        cross join lateral (
+            select
+                deleted_at is null and archived_at is null and is_active::text is distinct from 'false' as is_open
+            from public.organizations o
+            where o.id = campaign.organization_id
+        ) organization
+        where campaign.is_there and organization.is_open;
+end;
+$$;
+comment on function campaign_runner.due_campaigns(uuid[], timestamptz) is
+    'Those of the campaigns that are due: scheduled, their time has come, and neither campaign nor organization '
+    'deleted, archived or closed.';
+revoke execute on function campaign_runner.due_campaigns(uuid[], timestamptz) from public, anon, authenticated;
+grant execute on function campaign_runner.due_campaigns(uuid[], timestamptz) to service_role;
 
 
 create or replace function campaign_runner.is_permitted(
@@ -58,7 +142,7 @@ create or replace function campaign_runner.is_permitted(
 returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 begin
@@ -81,7 +165,7 @@ grant execute on function campaign_runner.is_permitted(uuid, uuid, text[]) to se
 create or replace function campaign_runner.obstacle(
     p_organization_id uuid,
     p_scheduled_at timestamptz,
-    p_has_begun boolean,
+    p_launch campaign_runner.launches,
     p_system_user_id uuid,
     p_system_user_roles text[],
     p_max_lateness_minutes integer,
@@ -90,7 +174,7 @@ create or replace function campaign_runner.obstacle(
 returns table (code text, message text)
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 begin
@@ -101,20 +185,27 @@ begin
         )
         where not campaign_runner.is_permitted(p_organization_id, p_system_user_id, p_system_user_roles)
         union all
-        -- A launch that began in time is finished, however long it takes.
+        -- A launch that goes on is finished, however long it takes. One that rested for so long, as while its campaign was
+        -- paused, is as late as one that did not begin.
         select 'CR002', format(
             'The campaign is more than %s minutes late, so it was held. Schedule it again to launch it.',
             p_max_lateness_minutes
         )
-        where not p_has_begun and p_scheduled_at < p_now - make_interval(mins => p_max_lateness_minutes)
+        where greatest(
+            p_scheduled_at,
+            (select max(s.worked_at) from campaign_runner.launch_chunks s where s.launch_id = (p_launch).id)
+        ) < p_now - make_interval(mins => p_max_lateness_minutes)
         limit 1;
 end;
 $$;
-comment on function campaign_runner.obstacle(uuid, timestamptz, boolean, uuid, text[], integer, timestamptz) is
-    'Why a due campaign may not be launched, with its SQLSTATE: no row if it may. Launch and dry run both ask it.';
-revoke execute on function campaign_runner.obstacle(uuid, timestamptz, boolean, uuid, text[], integer, timestamptz)
+comment on function
+    campaign_runner.obstacle(uuid, timestamptz, campaign_runner.launches, uuid, text[], integer, timestamptz)
+is
+    'Why a due campaign with this open launch, or NULL, may not be launched, with its SQLSTATE: no row if it may. '
+    'Launch and dry run both ask it.';
+revoke execute on function campaign_runner.obstacle(uuid, timestamptz, campaign_runner.launches, uuid, text[], integer, timestamptz)
     from public, anon, authenticated;
-grant execute on function campaign_runner.obstacle(uuid, timestamptz, boolean, uuid, text[], integer, timestamptz)
+grant execute on function campaign_runner.obstacle(uuid, timestamptz, campaign_runner.launches, uuid, text[], integer, timestamptz)
     to service_role;
 
 
@@ -124,8 +215,9 @@ create or replace function campaign_runner.would_generate(
 returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
+set enable_seqscan = off
 as $$
 begin
     -- "Recipients exist" is not "recipients complete": rows that an interrupted launch of ours left are resumed.
@@ -145,12 +237,36 @@ begin
 end;
 $$;
 comment on function campaign_runner.would_generate(uuid) is
-    'Whether a launch that begins now generates recipients: not where recipients exist that no launch of ours left behind.';
+    'Whether a launch that begins now generates recipients: not where recipients exist that no launch of ours left '
+    'behind.';
 revoke execute on function campaign_runner.would_generate(uuid) from public, anon, authenticated;
 grant execute on function campaign_runner.would_generate(uuid) to service_role;
 
 
-create or replace function campaign_runner.is_free(
+create or replace function campaign_runner.is_ready(
+    p_launch campaign_runner.launches,
+    p_version text,
+    p_is_permitted boolean,
+    p_now timestamptz
+)
+returns boolean
+language sql
+immutable
+-- Parsed when it is created, and inlined: a step asks for a thousand launches.
+return (p_launch).waiting is null
+    or ((p_launch).waiting = 'backoff' and (p_launch).next_attempt_at <= p_now)
+    or (p_launch).failed_version is distinct from p_version
+    or ((p_launch).failed_with = 'CR403' and p_is_permitted);
+comment on function campaign_runner.is_ready(campaign_runner.launches, text, boolean, timestamptz) is
+    'Whether a launch may be worked on: not while it waits, unless its backoff is over, its campaign was edited since, or '
+    'the system user became a member.';
+revoke execute on function campaign_runner.is_ready(campaign_runner.launches, text, boolean, timestamptz)
+    from public, anon, authenticated;
+grant execute on function campaign_runner.is_ready(campaign_runner.launches, text, boolean, timestamptz)
+    to service_role;
+
+
+create or replace function campaign_runner.is_launch_ready(
     p_launch campaign_runner.launches,
     p_system_user_id uuid,
     p_system_user_roles text[],
@@ -159,58 +275,25 @@ create or replace function campaign_runner.is_free(
 returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 begin
-    return p_launch.next_attempt_at is null
-        or p_launch.next_attempt_at <= p_now
-        or p_launch.failed_version is distinct from campaign_runner.version(p_launch.campaign_id)
-        or (
-            p_launch.failed_with = 'CR403'
-            and campaign_runner.is_permitted(p_launch.organization_id, p_system_user_id, p_system_user_roles)
+    return (p_launch).waiting is null
+        or campaign_runner.is_ready(
+            p_launch,
+            campaign_runner.version((p_launch).campaign_id),
+            campaign_runner.is_permitted((p_launch).organization_id, p_system_user_id, p_system_user_roles),
+            p_now
         );
 end;
 $$;
-comment on function campaign_runner.is_free(campaign_runner.launches, uuid, text[], timestamptz) is
-    'Whether a launch may be worked on: not while it backs off, is held or needs attention, unless somebody edited the '
-    'campaign since, or made the system user a member.';
-revoke execute on function campaign_runner.is_free(campaign_runner.launches, uuid, text[], timestamptz)
+comment on function campaign_runner.is_launch_ready(campaign_runner.launches, uuid, text[], timestamptz) is
+    'is_ready() for one launch, which reads the version of the campaign and the membership itself.';
+revoke execute on function campaign_runner.is_launch_ready(campaign_runner.launches, uuid, text[], timestamptz)
     from public, anon, authenticated;
-grant execute on function campaign_runner.is_free(campaign_runner.launches, uuid, text[], timestamptz) to service_role;
-
-
-create or replace function campaign_runner.due_campaigns(
-    p_organization_id uuid,
-    p_system_user_id uuid,
-    p_system_user_roles text[],
-    p_now timestamptz default now()
-)
-returns table (campaign_id uuid, organization_id uuid, name text, scheduled_at timestamptz, launch campaign_runner.launches)
-language plpgsql
-stable
-set search_path = ''
-set row_security = off
-as $$
-#variable_conflict use_column
-begin
-    return query
-        select c.id, c.organization_id, c.name::text, c.scheduled_at, l
-        from public.campaigns c
-        left join campaign_runner.launches l on l.campaign_id = c.id and l.closed_at is null
-        where c.status = 'scheduled'
-            and c.scheduled_at <= p_now
-            and (p_organization_id is null or c.organization_id = p_organization_id)
-            and (
-                l.next_attempt_at is null
-                or campaign_runner.is_free(l, p_system_user_id, p_system_user_roles, p_now)
-            );
-end;
-$$;
-comment on function campaign_runner.due_campaigns(uuid, uuid, text[], timestamptz) is
-    'The campaigns that are due and free to be worked on, each with its open launch.';
-revoke execute on function campaign_runner.due_campaigns(uuid, uuid, text[], timestamptz) from public, anon, authenticated;
-grant execute on function campaign_runner.due_campaigns(uuid, uuid, text[], timestamptz) to service_role;
+grant execute on function campaign_runner.is_launch_ready(campaign_runner.launches, uuid, text[], timestamptz)
+    to service_role;
 
 
 create or replace function campaign_runner.add_counts(
@@ -220,147 +303,241 @@ create or replace function campaign_runner.add_counts(
 returns jsonb
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_project_reasons_at_most constant integer := 20;
 begin
     return (
-        select coalesce(jsonb_object_agg(total.key, total.n), '{}')
+        select coalesce(jsonb_object_agg(total.reason, total.n), '{}')
         from (
-            select counted.key, sum(counted.value::bigint) as n
+            select named.reason, sum(named.n) as n
             from (
-                select l.key, l.value from jsonb_each_text(p_left) l
-                union all
-                select r.key, r.value from jsonb_each_text(p_right) r
-            ) counted
-            group by counted.key
+                select
+                    case
+                        when counted.key like 'project:%'
+                            and dense_rank() over (partition by counted.key like 'project:%' order by counted.key)
+                            > v_project_reasons_at_most
+                            then 'project:other'
+                        else counted.key
+                    end as reason,
+                    counted.value::bigint as n
+                from (
+                    select l.key, l.value from jsonb_each_text(p_left) l
+                    union all
+                    select r.key, r.value from jsonb_each_text(p_right) r
+                ) counted
+            ) named
+            group by named.reason
         ) total
     );
 end;
 $$;
-comment on function campaign_runner.add_counts(jsonb, jsonb) is 'Adds two objects of reason to number.';
+comment on function campaign_runner.add_counts(jsonb, jsonb) is
+    'Adds two objects of reason to number. The project''s own reasons after the twentieth are project:other.';
 revoke execute on function campaign_runner.add_counts(jsonb, jsonb) from public, anon, authenticated;
 grant execute on function campaign_runner.add_counts(jsonb, jsonb) to service_role;
 
 
-create or replace function campaign_runner.cover(
-    p_campaign_id uuid,
+create or replace function campaign_runner.nth_contact(
     p_organization_id uuid,
-    p_fingerprint text,
     p_from uuid,
     p_to uuid,
-    p_recipients bigint,
-    p_digest bigint,
-    out is_current boolean,
-    out contacts bigint,
-    out inserted bigint,
-    out recipients bigint,
-    out digest bigint,
-    out excluded jsonb
+    p_n bigint
+)
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_incremental_sort = off
+as $$
+begin
+    -- The highest uuid is no bound: it belongs to the range before it.
+    return (
+        select c.id
+        from public.contacts c
+        where c.organization_id = any (array[p_organization_id]) and c.id >= p_from and c.id < p_to
+        order by c.organization_id, c.id
+        offset p_n
+        limit 1
+    );
+end;
+$$;
+comment on function campaign_runner.nth_contact(uuid, uuid, uuid, bigint) is
+    'The contact after the first p_n of the range, by id. NULL: the range has no more than p_n.';
+revoke execute on function campaign_runner.nth_contact(uuid, uuid, uuid, bigint) from public, anon, authenticated;
+grant execute on function campaign_runner.nth_contact(uuid, uuid, uuid, bigint) to service_role;
+
+
+create or replace function campaign_runner.lock_contacts(
+    p_organization_id uuid,
+    p_from uuid,
+    p_to uuid
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set row_security = off
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_incremental_sort = off
+as $$
+begin
+    perform
+    from public.contacts c
+    where c.organization_id = any (array[p_organization_id])
+        and c.id >= p_from
+        and c.id <= p_to
+        and (c.id < p_to or p_to = 'ffffffff-ffff-ffff-ffff-ffffffffffff') is true
+    order by c.organization_id, c.id
+    for key share;
+end;
+$$;
+comment on function campaign_runner.lock_contacts(uuid, uuid, uuid) is
+    'Keeps the contacts of the range from being deleted until the end of the transaction. Edits do not wait.';
+revoke execute on function campaign_runner.lock_contacts(uuid, uuid, uuid) from public, anon, authenticated;
+grant execute on function campaign_runner.lock_contacts(uuid, uuid, uuid) to service_role;
+
+
+create or replace function campaign_runner.delete_recipients(
+    p_campaign_id uuid,
+    p_contact_ids uuid[],
+    out deleted bigint
 )
 language plpgsql
 volatile
-set search_path = ''
-set row_security = off
--- A plan that was made while the table was small is kept, and would read all recipients of all campaigns for each range.
-set enable_seqscan = off
+set search_path = public, extensions
 as $$
-#variable_conflict use_column
-declare
-    v_has_conflicts boolean := false;
 begin
-    -- `on conflict` costs an eighth of an insert, and hardly ever is there a conflict: only a row that somebody commits after
-    -- the snapshot was taken. Then once more, with it.
-    loop
+    delete from public.campaign_recipients r
+    where r.campaign_id operator(pg_catalog.=) p_campaign_id
+        and r.contact_id operator(pg_catalog.=) any (p_contact_ids)
+        and r.status operator(pg_catalog.=) 'pending';
+    get diagnostics deleted = row_count;
+end;
+$$;
+comment on function campaign_runner.delete_recipients(uuid, uuid[]) is
+    'Deletes pending recipients of the campaign, and counts those that no trigger kept. Only for sync_recipients().';
+revoke execute on function campaign_runner.delete_recipients(uuid, uuid[]) from public, anon, authenticated;
+grant execute on function campaign_runner.delete_recipients(uuid, uuid[]) to service_role;
+
+
+create or replace function campaign_runner.insert_recipients(
+    p_campaign_id uuid,
+    p_organization_id uuid,
+    p_contact_ids uuid[],
+    out inserted bigint
+)
+language plpgsql
+volatile
+set search_path = public, extensions
+as $$
+begin
+    insert into public.campaign_recipients (campaign_id, contact_id, organization_id, status)
+    select p_campaign_id, c.id, p_organization_id, 'pending'
+    from pg_catalog.unnest(p_contact_ids) as c (id);
+    get diagnostics inserted = row_count;
+end;
+$$;
+comment on function campaign_runner.insert_recipients(uuid, uuid, uuid[]) is
+    'Inserts pending recipients in this order, and counts those that no trigger suppressed. Only for '
+    'sync_recipients().';
+revoke execute on function campaign_runner.insert_recipients(uuid, uuid, uuid[]) from public, anon, authenticated;
+grant execute on function campaign_runner.insert_recipients(uuid, uuid, uuid[]) to service_role;
+
+
+create or replace function campaign_runner.sync_recipients(
+    p_campaign_id uuid,
+    p_rules campaign_runner.rules,
+    p_from uuid,
+    p_to uuid,
+    p_launch_id bigint,
+    out contacts bigint,
+    out inserted bigint,
+    out excluded jsonb,
+    out excluded_countries text[]
+)
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+declare
+    v_tries_at_most constant integer := 3;
+    v_inserts uuid[];
+    v_deletes uuid[];
+    v_deleted bigint;
+begin
+    for v_try in 1..v_tries_at_most loop
         begin
-            -- One statement, so one snapshot: the rules that the fingerprint vouches for are those that the audience was
-            -- read by. In the order of contact ids, against deadlocks with another writer of the same rows.
-            with current as materialized (
-                select campaign_runner.fingerprint(p_campaign_id) = p_fingerprint as is_current
-            ),
-            judged as materialized (
-                select c.contact_id, c.reason, c.change
-                from campaign_runner.changes(p_campaign_id, p_from, p_to, p_recipients, p_digest) c
-                where (select current.is_current from current)
-            ),
-            deleted as (
-                -- An array, and not a join: on a table that was never analyzed the planner took one with a nested loop
-                -- over `judged`, and 20,000 contacts cost 24 s instead of 0.5.
-                delete from public.campaign_recipients r
-                where r.campaign_id = p_campaign_id
-                    and r.contact_id = any (array(select j.contact_id from judged j where j.change = 'delete'))
-                    and r.status = 'pending'
-            ),
-            inserted_plainly as (
-                insert into public.campaign_recipients (campaign_id, contact_id, organization_id, status)
-                select p_campaign_id, j.contact_id, p_organization_id, 'pending'
-                from judged j
-                where j.change = 'insert' and not v_has_conflicts
-                order by j.contact_id
-                returning campaign_recipients.contact_id
-            ),
-            inserted_beside_others as (
-                insert into public.campaign_recipients (campaign_id, contact_id, organization_id, status)
-                select p_campaign_id, j.contact_id, p_organization_id, 'pending'
-                from judged j
-                where j.change = 'insert' and v_has_conflicts
-                order by j.contact_id
-                on conflict (campaign_id, contact_id) do nothing
-                returning campaign_recipients.contact_id
-            ),
-            counted as (
-                select
-                    count(*) filter (where j.reason is distinct from 'foreign' and j.change is distinct from 'unchanged')
-                        + coalesce(max(p_recipients) filter (where j.change = 'unchanged'), 0) as contacts,
-                    count(*) filter (where j.change = 'insert') as wanted,
-                    count(*) filter (where j.change = 'keep')
-                        + coalesce(max(p_recipients) filter (where j.change = 'unchanged'), 0) as kept,
-                    coalesce(bit_xor(uuid_hash_extended(j.contact_id, 0)) filter (where j.change = 'keep'), 0)
-                        # coalesce(max(p_digest) filter (where j.change = 'unchanged'), 0) as digest
-                from judged j
-            ),
-            added as (
-                select count(*) as n, coalesce(bit_xor(uuid_hash_extended(i.contact_id, 0)), 0) as digest
-                from (
-                    select a.contact_id from inserted_plainly a
-                    union all
-                    select b.contact_id from inserted_beside_others b
-                ) i
+            -- In the order of contact ids, against deadlocks with another writer of the same rows.
+            with diff as materialized (
+                select d.contact_id, d.reason, d.country, d.change
+                from campaign_runner.diff_recipients(p_campaign_id, p_rules, p_from, p_to, p_launch_id) d
             ),
             reasons as (
-                select j.reason, count(*) as n from judged j where j.reason <> 'foreign' group by j.reason
-                union all
-                -- A suppression list of the project's own. (A row that somebody has just written counts here as well,
-                -- until the recheck before the flip finds one more than expected.)
-                select 'dropped_by_trigger', c.wanted - a.n from counted c cross join added a where c.wanted > a.n
+                select d.reason, count(*) as n from diff d where d.reason <> 'orphaned' group by d.reason
             )
             select
-                (select coalesce(current.is_current, false) from current),
-                c.contacts, a.n, c.kept + a.n, c.digest # a.digest,
-                (select coalesce(jsonb_object_agg(reasons.reason, reasons.n), '{}') from reasons)
-            from counted c
-            cross join added a
-            into is_current, contacts, inserted, recipients, digest, excluded;
+                count(*) filter (where d.reason is distinct from 'orphaned'),
+                coalesce(array_agg(d.contact_id order by d.contact_id) filter (where d.change = 'insert'), '{}'),
+                coalesce(array_agg(d.contact_id order by d.contact_id) filter (where d.change = 'delete'), '{}'),
+                (select coalesce(jsonb_object_agg(r.reason, r.n), '{}') from reasons r),
+                coalesce(array_agg(distinct d.country) filter (where d.country is not null), '{}')
+            into contacts, v_inserts, v_deletes, excluded, excluded_countries
+            from diff d;
+
+            if cardinality(v_deletes) > 0 then
+                v_deleted := campaign_runner.delete_recipients(p_campaign_id, v_deletes);
+                -- In a statement of its own, which sees a row that another writer changed while the delete waited.
+                if v_deleted < cardinality(v_deletes)
+                    and exists (
+                        select from public.campaign_recipients r
+                        where r.campaign_id = p_campaign_id and r.contact_id = any (v_deletes) and r.status = 'pending'
+                    )
+                then
+                    raise exception 'A trigger on campaign_recipients keeps recipients from being deleted.'
+                        using errcode = 'CR422';
+                end if;
+            end if;
+            inserted := 0;
+            if cardinality(v_inserts) > 0 then
+                inserted := campaign_runner.insert_recipients(p_campaign_id, p_rules.organization_id, v_inserts);
+            end if;
+            if inserted < cardinality(v_inserts) then
+                excluded := excluded
+                    || jsonb_build_object('dropped_by_trigger', cardinality(v_inserts) - inserted);
+            end if;
             return;
         exception
-            when unique_violation then
-                if v_has_conflicts then
+            -- Since the snapshot, a contact was deleted, or another writer committed a recipient. Evaluate again, by a new
+            -- snapshot, in which the contacts stay.
+            when foreign_key_violation or unique_violation then
+                if v_try = v_tries_at_most then
                     raise;
                 end if;
-                v_has_conflicts := true;
+                perform campaign_runner.lock_contacts(p_rules.organization_id, p_from, p_to);
         end;
     end loop;
 end;
 $$;
-comment on function campaign_runner.cover(uuid, uuid, text, uuid, uuid, bigint, bigint) is
-    'Makes the pending recipients in the range what the rules say at this moment, and counts. Where these are just so many '
-    'with this digest, which a pass before has left there, they are taken to be there still. Writes nothing where the '
-    'fingerprint is not that of the campaign any more.';
-revoke execute on function campaign_runner.cover(uuid, uuid, text, uuid, uuid, bigint, bigint)
+comment on function campaign_runner.sync_recipients(uuid, campaign_runner.rules, uuid, uuid, bigint) is
+    'Makes the pending recipients in the range what the rules say at this moment, and counts contacts, inserted '
+    'recipients and reasons. With the excluded countries that kept a contact out.';
+revoke execute on function campaign_runner.sync_recipients(uuid, campaign_runner.rules, uuid, uuid, bigint)
     from public, anon, authenticated;
-grant execute on function campaign_runner.cover(uuid, uuid, text, uuid, uuid, bigint, bigint) to service_role;
+grant execute on function campaign_runner.sync_recipients(uuid, campaign_runner.rules, uuid, uuid, bigint)
+    to service_role;
 
 
-create or replace function campaign_runner.split_slice(
+create or replace function campaign_runner.plan_chunks(
     p_launch_id bigint,
     p_lo uuid,
     p_organization_id uuid,
@@ -369,64 +546,63 @@ create or replace function campaign_runner.split_slice(
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_incremental_sort = off
 as $$
 declare
-    v_slices_at_most constant integer := 8;
+    v_chunks_at_most constant integer := 8;
     v_last constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
     v_half_a_step constant integer := greatest(p_max_rows / 2, 1);
     v_lo uuid := p_lo;
     v_bound uuid;
     v_contacts bigint;
-    v_slices integer := v_slices_at_most;
+    v_chunks integer := v_chunks_at_most;
     v_contacts_each integer := v_half_a_step;
 begin
     -- Halves of a step, and a few at a time: what the first have taught makes the next ones larger.
     select count(*) into v_contacts
     from (
         select from public.contacts c
-        where c.organization_id = p_organization_id and c.id >= p_lo and c.id < v_last
-        limit p_max_rows::bigint * v_slices_at_most + 1
+        where c.organization_id = any (array[p_organization_id]) and c.id >= p_lo and c.id < v_last
+        order by c.organization_id, c.id
+        limit p_max_rows::bigint * v_chunks_at_most + 1
     ) ahead;
     -- The end of an audience in equal parts, and an even number of them, so that none runs alone for long: 100,000 in eight
-    -- halves of a step, and a last slice of the rest, took 6 % longer.
-    if v_contacts <= p_max_rows::bigint * v_slices_at_most then
-        v_slices := least(v_slices_at_most, 2 * ceil(greatest(v_contacts, 1) / (2.0 * v_half_a_step)));
-        v_contacts_each := greatest(ceil(v_contacts / v_slices::numeric), 1);
+    -- halves of a step, and a last chunk of the rest, took 6 % longer.
+    if v_contacts <= p_max_rows::bigint * v_chunks_at_most then
+        v_chunks := least(v_chunks_at_most, 2 * ceil(greatest(v_contacts, 1) / (2.0 * v_half_a_step)));
+        v_contacts_each := greatest(ceil(v_contacts / v_chunks::numeric), 1);
     end if;
 
     -- The index tells where the bounds lie, since ids need not be uniform.
-    for i in 1..v_slices loop
-        select c.id into v_bound
-        from public.contacts c
-        where c.organization_id = p_organization_id and c.id >= v_lo and c.id < v_last
-        order by c.id
-        offset v_contacts_each
-        limit 1;
-        exit when not found;
-
-        update campaign_runner.launch_slices s set hi = v_bound where s.launch_id = p_launch_id and s.lo = v_lo;
-        insert into campaign_runner.launch_slices (launch_id, lo, hi, "cursor")
+    for i in 1..v_chunks loop
+        v_bound := campaign_runner.nth_contact(p_organization_id, v_lo, v_last, v_contacts_each);
+        exit when v_bound is null;
+        update campaign_runner.launch_chunks s set hi = v_bound where s.launch_id = p_launch_id and s.lo = v_lo;
+        insert into campaign_runner.launch_chunks (launch_id, lo, hi, "cursor")
         values (p_launch_id, v_bound, v_last, v_bound);
         v_lo := v_bound;
     end loop;
 end;
 $$;
-comment on function campaign_runner.split_slice(bigint, uuid, uuid, integer) is
-    'Cuts the last slice of a launch, which nobody has begun, into slices that fit in a step of so many contacts; '
-    'of a long one, what is left over stays the last slice.';
-revoke execute on function campaign_runner.split_slice(bigint, uuid, uuid, integer) from public, anon, authenticated;
-grant execute on function campaign_runner.split_slice(bigint, uuid, uuid, integer) to service_role;
+comment on function campaign_runner.plan_chunks(bigint, uuid, uuid, integer) is
+    'Cuts the last chunk of a launch, which no step has begun, into chunks that fit in a step of so many contacts; of '
+    'a long one, the rest stays the last chunk.';
+revoke execute on function campaign_runner.plan_chunks(bigint, uuid, uuid, integer) from public, anon, authenticated;
+grant execute on function campaign_runner.plan_chunks(bigint, uuid, uuid, integer) to service_role;
 
 
-create or replace function campaign_runner.start_over(
+create or replace function campaign_runner.restart_reconcile(
     p_launch_id bigint
 )
-returns boolean
+returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 declare
@@ -436,193 +612,199 @@ begin
     where l.id = p_launch_id and l.closed_at is null
     for update skip locked;
     if not found then
-        return false;
+        raise exception 'another step is at work on the launch' using errcode = 'CR001';
     end if;
 
-    -- A slice that another step is at work on would come through with what it read before.
+    -- A chunk that another step is at work on would come through with what that step read before.
     select count(*) into v_free
     from (
-        select from campaign_runner.launch_slices s
+        select from campaign_runner.launch_chunks s
         where s.launch_id = p_launch_id
         order by s.lo
         for update skip locked
-    ) free_slices;
-    if v_free < (select count(*) from campaign_runner.launch_slices s where s.launch_id = p_launch_id) then
-        return false;
+    ) free_chunks;
+    if v_free < (select count(*) from campaign_runner.launch_chunks s where s.launch_id = p_launch_id) then
+        raise exception 'another step is at work on a chunk of the launch' using errcode = 'CR001';
     end if;
 
-    update campaign_runner.launch_slices s
-    set
-        "cursor" = s.lo,
-        contacts = 0,
-        recipients = 0,
-        digest = 0,
-        recipients_before = case when s."cursor" is null then s.recipients end,
-        digest_before = case when s."cursor" is null then s.digest end,
-        excluded = '{}',
-        worked_at = clock_timestamp()
+    update campaign_runner.launch_chunks s
+    set "cursor" = s.lo, contacts = 0, excluded = '{}', excluded_countries = '{}', worked_at = clock_timestamp()
     where s.launch_id = p_launch_id;
 
     update campaign_runner.launches l
     set
         state = 'reconciling',
         organization_id = c.organization_id,
-        campaign_name = c.name,
+        campaign_name = coalesce(c.name::text, ''),
         scheduled_at = c.scheduled_at,
-        fingerprint = campaign_runner.fingerprint(c.id)
+        rules_hash = (campaign_runner.read_rules(c.id)).hash
     from public.campaigns c
-    where l.id = p_launch_id and c.id = l.campaign_id;
-    return true;
+    where l.id = p_launch_id and c.id = l.campaign_id and c.organization_id is not null and c.scheduled_at is not null;
+    if not found then
+        raise exception 'the campaign is not due any more' using errcode = 'CR001';
+    end if;
 end;
 $$;
-comment on function campaign_runner.start_over(bigint) is
-    'Sends a launch back to reconciling from the start, by the schedule and rules of now. False: somebody is at work on it.';
-revoke execute on function campaign_runner.start_over(bigint) from public, anon, authenticated;
-grant execute on function campaign_runner.start_over(bigint) to service_role;
+comment on function campaign_runner.restart_reconcile(bigint) is
+    'Sends a launch to reconciling from the start, by the schedule and rules of now. Raises CR001 where another step '
+    'is at work on it.';
+revoke execute on function campaign_runner.restart_reconcile(bigint) from public, anon, authenticated;
+grant execute on function campaign_runner.restart_reconcile(bigint) to service_role;
 
 
-create or replace function campaign_runner.recheck_slices(
-    p_launch_id bigint
+create or replace function campaign_runner.set_sending(
+    p_campaign_id uuid
 )
-returns bigint
+returns void
 language plpgsql
 volatile
-set search_path = ''
-set row_security = off
+set search_path = public, extensions
 as $$
-declare
-    v_rechecks_at_most constant integer := 10;
-    v_total bigint;
-    v_is_same boolean;
 begin
-    -- Behind the cursor somebody may have added rows by hand, deleted some, or put another campaign in the place of this
-    -- one. Counts alone do not tell: one row more and one less look the same.
-    with present as materialized (
-        select s.launch_id, s.lo, found.recipients, s.recipients = found.recipients and s.digest = found.digest as is_same
-        from campaign_runner.launch_slices s
-        join campaign_runner.launches l on l.id = s.launch_id
-        cross join lateral (
-            select count(*) as recipients, coalesce(bit_xor(uuid_hash_extended(r.contact_id, 0)), 0) as digest
-            from public.campaign_recipients r
-            where (r.campaign_id, r.contact_id) >= (l.campaign_id, s.lo)
-                and (r.campaign_id, r.contact_id) <= (l.campaign_id, s.hi)
-                and (r.contact_id < s.hi or s.hi = 'ffffffff-ffff-ffff-ffff-ffffffffffff') is true
-        ) found
-        where s.launch_id = p_launch_id
-    ),
-    sent_back as (
-        update campaign_runner.launch_slices s
-        set
-            "cursor" = s.lo,
-            contacts = 0,
-            recipients = 0,
-            digest = 0,
-            recipients_before = null,
-            digest_before = null,
-            excluded = '{}',
-            worked_at = clock_timestamp()
-        from present p
-        where s.launch_id = p.launch_id and s.lo = p.lo and not p.is_same
-    )
-    select sum(p.recipients), bool_and(p.is_same) into v_total, v_is_same from present p;
-    if v_is_same then
-        return v_total;
-    end if;
-
-    update campaign_runner.launches l set rechecks = l.rechecks + 1 where l.id = p_launch_id;
-    if (select l.rechecks >= v_rechecks_at_most from campaign_runner.launches l where l.id = p_launch_id) then
-        raise exception
-            'The recipients were not what was written, % times over: a trigger changes them, or somebody adds or deletes '
-            'them all the time.', v_rechecks_at_most
-            using errcode = 'CR422';
-    end if;
-    return null;
+    update public.campaigns c
+    set status = 'sending'
+    where c.id operator(pg_catalog.=) p_campaign_id and c.status operator(pg_catalog.=) 'scheduled';
 end;
 $$;
-comment on function campaign_runner.recheck_slices(bigint) is
-    'The number of recipients, where each slice holds just the rows that the last pass left there. The slices that do not '
-    'are sent through again, and the answer is NULL; at the tenth time CR422 is raised.';
-revoke execute on function campaign_runner.recheck_slices(bigint) from public, anon, authenticated;
-grant execute on function campaign_runner.recheck_slices(bigint) to service_role;
+comment on function campaign_runner.set_sending(uuid) is
+    'Sets the status of a scheduled campaign. Only for mark_sending().';
+revoke execute on function campaign_runner.set_sending(uuid) from public, anon, authenticated;
+grant execute on function campaign_runner.set_sending(uuid) to service_role;
 
 
-create or replace function campaign_runner.flip(
+create or replace function campaign_runner.set_sending_and_time(
+    p_campaign_id uuid,
+    p_now timestamptz
+)
+returns void
+language plpgsql
+volatile
+set search_path = public, extensions
+as $$
+begin
+    update public.campaigns c
+    set status = 'sending', updated_at = p_now
+    where c.id operator(pg_catalog.=) p_campaign_id and c.status operator(pg_catalog.=) 'scheduled';
+end;
+$$;
+comment on function campaign_runner.set_sending_and_time(uuid, timestamptz) is
+    'Sets the status of a scheduled campaign, and when it was updated. Only for mark_sending().';
+revoke execute on function campaign_runner.set_sending_and_time(uuid, timestamptz) from public, anon, authenticated;
+grant execute on function campaign_runner.set_sending_and_time(uuid, timestamptz) to service_role;
+
+
+create or replace function campaign_runner.insert_event(
+    p_organization_id uuid,
+    p_system_user_id uuid,
+    p_payload jsonb
+)
+returns void
+language plpgsql
+volatile
+set search_path = public, extensions
+as $$
+begin
+    -- The type as a literal, which fits a text and an enum.
+    insert into public.activity_events (organization_id, user_id, event_type, payload)
+    values (p_organization_id, p_system_user_id, 'campaign.sending', p_payload);
+end;
+$$;
+comment on function campaign_runner.insert_event(uuid, uuid, jsonb) is
+    'Writes an activity event. Only for mark_sending().';
+revoke execute on function campaign_runner.insert_event(uuid, uuid, jsonb) from public, anon, authenticated;
+grant execute on function campaign_runner.insert_event(uuid, uuid, jsonb) to service_role;
+
+
+create or replace function campaign_runner.mark_sending(
     p_run_id uuid,
     p_launch_id bigint,
-    p_recipient_count bigint,
     p_system_user_id uuid,
     p_now timestamptz
 )
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
+set enable_seqscan = off
 as $$
 declare
     v_launch campaign_runner.launches;
     v_campaign record;
+    v_is_locked boolean;
+    v_rules campaign_runner.rules;
     v_contacts bigint;
     v_inserted bigint;
     v_excluded jsonb;
+    v_recipient_count bigint;
+    v_unmatched_countries text[];
+    v_status text;
 begin
-    select * into strict v_launch from campaign_runner.launches l where l.id = p_launch_id;
+    select * into v_launch from campaign_runner.launches l where l.id = p_launch_id;
 
     -- All that takes time comes before the campaign is locked.
     select coalesce(sum(s.contacts), 0), coalesce(sum(s.inserted), 0)
     into v_contacts, v_inserted
-    from campaign_runner.launch_slices s
+    from campaign_runner.launch_chunks s
     where s.launch_id = p_launch_id;
     select coalesce(jsonb_object_agg(total.key, total.n), '{}') into v_excluded
     from (
         select e.key, sum(e.value::bigint) as n
-        from campaign_runner.launch_slices s
+        from campaign_runner.launch_chunks s
         cross join lateral jsonb_each_text(s.excluded) e
         where s.launch_id = p_launch_id
         group by e.key
     ) total;
+    v_excluded := campaign_runner.add_counts(v_excluded, '{}');
+    select count(*) into v_recipient_count
+    from public.campaign_recipients r
+    where r.campaign_id = v_launch.campaign_id;
 
-    -- Somebody who is editing the campaign or its rules at this moment wins: we do not wait, we come back.
-    select c.organization_id, c.name into v_campaign
-    from public.campaigns c
-    where c.id = v_launch.campaign_id and c.status = 'scheduled' and c.scheduled_at <= p_now
-    for no key update skip locked;
+    -- An edit of the campaign or its rules at this moment wins: do not wait, come back.
+    perform from public.campaigns c where c.id = v_launch.campaign_id for no key update skip locked;
+    v_is_locked := found;
+    select d.organization_id, d.name into v_campaign
+    from campaign_runner.due_campaigns(array[v_launch.campaign_id], p_now) d;
     if not found then
-        raise exception 'the campaign is locked or no longer due' using errcode = 'CR001';
+        raise exception 'the campaign is not due any more' using errcode = 'CR001';
     end if;
-    perform from public.campaign_target_rules r where r.campaign_id = v_launch.campaign_id for share skip locked;
-    if not found
-        and exists (select from public.campaign_target_rules r where r.campaign_id = v_launch.campaign_id)
-    then
-        raise exception 'the rules are locked' using errcode = 'CR001';
+    if not v_is_locked then
+        raise exception 'the campaign is locked' using errcode = 'CR004';
     end if;
-    if v_launch.fingerprint is distinct from campaign_runner.fingerprint(v_launch.campaign_id) then
+    if to_regclass('public.campaign_target_rules') is not null then
+        perform from public.campaign_target_rules r where r.campaign_id = v_launch.campaign_id for share skip locked;
+        if not found
+            and exists (select from public.campaign_target_rules r where r.campaign_id = v_launch.campaign_id)
+        then
+            raise exception 'the rules are locked' using errcode = 'CR004';
+        end if;
+    end if;
+    -- Read under the locks.
+    v_rules := campaign_runner.read_rules(v_launch.campaign_id);
+    if v_launch.rules_hash is distinct from v_rules.hash then
         raise exception 'schedule or rules were changed' using errcode = 'CR001';
     end if;
 
     if exists (
-        select from pg_catalog.pg_attribute a
-        where a.attrelid = 'public.campaigns'::regclass and a.attname = 'updated_at' and not a.attisdropped
+        select from pg_attribute a
+        where a.attrelid = 'public.campaigns'::regclass
+            and a.attname = 'updated_at'
+            and a.atttypid in ('timestamptz'::regtype, 'timestamp'::regtype)
     ) then
-        update public.campaigns c
-        set status = 'sending', updated_at = p_now
-        where c.id = v_launch.campaign_id and c.status = 'scheduled';
+        perform campaign_runner.set_sending_and_time(v_launch.campaign_id, p_now);
     else
-        update public.campaigns c
-        set status = 'sending'
-        where c.id = v_launch.campaign_id and c.status = 'scheduled';
+        perform campaign_runner.set_sending(v_launch.campaign_id);
     end if;
-    if not found then
-        raise exception 'The status could not be set: a trigger on campaigns suppressed the update.'
+    select c.status::text into v_status from public.campaigns c where c.id = v_launch.campaign_id;
+    if v_status is distinct from 'sending' then
+        raise exception 'The status could not be set: a trigger on campaigns keeps it at %.', coalesce(v_status, 'NULL')
             using errcode = 'CR422';
     end if;
 
     if to_regclass('public.activity_events') is not null then
-        insert into public.activity_events (organization_id, user_id, event_type, payload)
-        values (
+        perform campaign_runner.insert_event(
             v_campaign.organization_id,
             p_system_user_id,
-            'campaign.sending',
             jsonb_build_object(
                 'campaign_id', v_launch.campaign_id,
                 'name', v_campaign.name,
@@ -630,11 +812,23 @@ begin
                 'previous_status', 'scheduled',
                 'new_status', 'sending',
                 'recipients_generated', v_inserted > 0,
-                'recipient_count', p_recipient_count
+                'recipient_count', v_recipient_count
             )
         );
     end if;
 
+    v_unmatched_countries := array(
+        select e
+        from unnest(v_rules.exclude_countries) e
+        where e <> all (
+            array(
+                select k
+                from campaign_runner.launch_chunks s
+                cross join lateral unnest(s.excluded_countries) k
+                where s.launch_id = p_launch_id
+            )
+        )
+    );
     update campaign_runner.launches l
     set
         state = 'launched',
@@ -645,35 +839,42 @@ begin
         late_by = case when isfinite(l.scheduled_at) then p_now - l.scheduled_at end,
         contacts = v_contacts,
         recipients_inserted = v_inserted,
-        recipient_count = p_recipient_count,
-        excluded = v_excluded
+        recipient_count = v_recipient_count,
+        excluded = v_excluded,
+        unmatched = case when l.generates then jsonb_build_object(
+            'exclude_tags', to_jsonb(v_rules.unmatched_tags), 'exclude_countries', to_jsonb(v_unmatched_countries)
+        ) end,
+        waiting = null,
+        next_attempt_at = null
     where l.id = p_launch_id;
-    delete from campaign_runner.launch_slices s where s.launch_id = p_launch_id;
+    delete from campaign_runner.launch_chunks s where s.launch_id = p_launch_id;
 end;
 $$;
-comment on function campaign_runner.flip(uuid, bigint, bigint, uuid, timestamptz) is
-    'Sets the campaign to sending if it is still what the launch worked by, and writes the outcome. Raises CR001 where '
-    'somebody holds the campaign or its rules, or has changed them.';
-revoke execute on function campaign_runner.flip(uuid, bigint, bigint, uuid, timestamptz) from public, anon, authenticated;
-grant execute on function campaign_runner.flip(uuid, bigint, bigint, uuid, timestamptz) to service_role;
+comment on function campaign_runner.mark_sending(uuid, bigint, uuid, timestamptz) is
+    'Sets the campaign to sending if it is still what the launch worked by, and writes the outcome. Raises CR004 '
+    'where another transaction has locked the campaign or its rules, CR001 where they were changed, CR422 where a '
+    'trigger keeps the status.';
+revoke execute on function campaign_runner.mark_sending(uuid, bigint, uuid, timestamptz)
+    from public, anon, authenticated;
+grant execute on function campaign_runner.mark_sending(uuid, bigint, uuid, timestamptz) to service_role;
 
 
-create or replace function campaign_runner.claim(
+create or replace function campaign_runner.open_launch(
     p_campaign_id uuid
 )
 returns campaign_runner.launches
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 declare
     v_launch campaign_runner.launches;
 begin
-    -- `insert … on conflict` would wait for a rival's claim; this lock does not. It is held to the end of the
-    -- transaction, and whoever gets it sees what the one before has committed.
-    if not pg_try_advisory_xact_lock(campaign_runner.lock_key('claim', p_campaign_id)) then
-        raise exception 'another run claims the campaign' using errcode = 'CR001';
+    -- `insert … on conflict` would wait for a rival; this lock does not. It is held to the end of the transaction, and the
+    -- next step that gets it sees what the one before has committed.
+    if not pg_try_advisory_xact_lock(campaign_runner.lock_key('launch', p_campaign_id)) then
+        raise exception 'another step opens the launch' using errcode = 'CR001';
     end if;
 
     select * into v_launch
@@ -681,32 +882,33 @@ begin
     where l.campaign_id = p_campaign_id and l.closed_at is null;
     if not found then
         insert into campaign_runner.launches (campaign_id, organization_id, campaign_name, scheduled_at)
-        select c.id, c.organization_id, c.name, c.scheduled_at
-        from public.campaigns c
-        where c.id = p_campaign_id and c.status = 'scheduled'
+        select d.campaign_id, d.organization_id, d.name, d.scheduled_at
+        from campaign_runner.due_campaigns(array[p_campaign_id]) d
         returning * into v_launch;
         if not found then
-            raise exception 'the campaign is no longer scheduled' using errcode = 'CR001';
+            raise exception 'the campaign is not due any more' using errcode = 'CR001';
         end if;
     end if;
     return v_launch;
 end;
 $$;
-comment on function campaign_runner.claim(uuid) is
-    'The open launch of a campaign, made where there is none, with its claim held to the end of the transaction. Raises '
-    'CR001 where a rival holds it.';
-revoke execute on function campaign_runner.claim(uuid) from public, anon, authenticated;
-grant execute on function campaign_runner.claim(uuid) to service_role;
+comment on function campaign_runner.open_launch(uuid) is
+    'The open launch of a campaign, made where there is none, with the lock on its opening held to the end of the '
+    'transaction. Raises CR001 where a rival holds that lock.';
+revoke execute on function campaign_runner.open_launch(uuid) from public, anon, authenticated;
+grant execute on function campaign_runner.open_launch(uuid) to service_role;
 
 
 create or replace function campaign_runner.begin_launch(
-    p_launch_id bigint
+    p_launch_id bigint,
+    p_rules campaign_runner.rules
 )
 returns campaign_runner.launches
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
+set enable_seqscan = off
 as $$
 declare
     v_launch campaign_runner.launches;
@@ -716,31 +918,46 @@ begin
     update campaign_runner.launches l
     set
         state = 'generating',
-        generates = campaign_runner.would_generate(c.id),
-        organization_id = c.organization_id,
-        campaign_name = c.name,
-        scheduled_at = c.scheduled_at,
-        fingerprint = campaign_runner.fingerprint(c.id)
-    from public.campaigns c
-    where l.id = p_launch_id and c.id = l.campaign_id
-    returning l.* into strict v_launch;
+        generates = campaign_runner.would_generate(d.campaign_id),
+        organization_id = d.organization_id,
+        campaign_name = d.name,
+        scheduled_at = d.scheduled_at,
+        rules_hash = p_rules.hash
+    from campaign_runner.due_campaigns(
+        array[(select o.campaign_id from campaign_runner.launches o where o.id = p_launch_id)]
+    ) d
+    where l.id = p_launch_id
+    returning l.* into v_launch;
+    if not found then
+        raise exception 'the campaign is not due any more' using errcode = 'CR001';
+    end if;
 
     if v_launch.generates then
-        insert into campaign_runner.launch_slices (launch_id, lo, hi, "cursor")
+        insert into campaign_runner.launch_chunks (launch_id, lo, hi, "cursor")
         values (
             v_launch.id,
             '00000000-0000-0000-0000-000000000000',
             'ffffffff-ffff-ffff-ffff-ffffffffffff',
             '00000000-0000-0000-0000-000000000000'
         );
+    else
+        update campaign_runner.launches l
+        set recipients_before = present.n, pending_before = present.pending
+        from (
+            select count(*) as n, count(*) filter (where r.status = 'pending') as pending
+            from public.campaign_recipients r
+            where r.campaign_id = v_launch.campaign_id
+        ) present
+        where l.id = v_launch.id;
     end if;
     return v_launch;
 end;
 $$;
-comment on function campaign_runner.begin_launch(bigint) is
-    'Takes a claimed launch to generating: decides whether it generates, and lays out its first slice.';
-revoke execute on function campaign_runner.begin_launch(bigint) from public, anon, authenticated;
-grant execute on function campaign_runner.begin_launch(bigint) to service_role;
+comment on function campaign_runner.begin_launch(bigint, campaign_runner.rules) is
+    'Takes an opened launch to generating: decides whether it generates, and lays out its first chunk, or counts the '
+    'recipients that are there.';
+revoke execute on function campaign_runner.begin_launch(bigint, campaign_runner.rules) from public, anon, authenticated;
+grant execute on function campaign_runner.begin_launch(bigint, campaign_runner.rules) to service_role;
 
 
 create or replace function campaign_runner.begin_reconcile(
@@ -750,21 +967,21 @@ create or replace function campaign_runner.begin_reconcile(
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 declare
     v_contacts bigint;
 begin
-    select sum(s.contacts) into v_contacts from campaign_runner.launch_slices s where s.launch_id = p_launch_id;
+    select sum(s.contacts) into v_contacts from campaign_runner.launch_chunks s where s.launch_id = p_launch_id;
 
-    -- One slice, where a step can reconcile that, so that the audience is exact as of the flip itself. Otherwise neighbours
-    -- become one, by where their middles lie, up to a quarter of all: with eighths, whose contacts lie further apart, and
-    -- whose addresses are looked for below by as many walks, 100,000 took a twentieth longer. And up to three quarters of
-    -- what a step can reconcile, since they may be longer by one slice.
+    -- One chunk, where a step can reconcile all, so that the audience is exact as of the moment of sending. Otherwise
+    -- neighbours become one, by where their middles lie, up to a quarter of all: with eighths, whose contacts lie further
+    -- apart, and whose addresses are looked for by as many walks, 100,000 took a twentieth longer. And up to three quarters
+    -- of what a step can reconcile, since they may be longer by one chunk.
     with grouped as (
         select
-            s.lo, s.hi, s.inserted, s.recipients, s.digest,
+            s.lo, s.hi, s.inserted,
             case
                 when v_contacts > p_max_rows
                 then div(
@@ -772,37 +989,196 @@ begin
                     least(ceil(v_contacts / 4.0), ceil(p_max_rows * 0.75))
                 )
             end as piece
-        from campaign_runner.launch_slices s
+        from campaign_runner.launch_chunks s
         where s.launch_id = p_launch_id
     ),
     merged as (
         select
             (array_agg(g.lo order by g.lo))[1] as lo, (array_agg(g.hi order by g.lo desc))[1] as hi,
-            sum(g.inserted) as inserted, sum(g.recipients) as recipients, bit_xor(g.digest) as digest
+            sum(g.inserted) as inserted
         from grouped g
         group by g.piece
     ),
     deleted as (
-        delete from campaign_runner.launch_slices s
+        delete from campaign_runner.launch_chunks s
         where s.launch_id = p_launch_id and s.lo not in (select m.lo from merged m)
     )
-    update campaign_runner.launch_slices s
-    set hi = m.hi, inserted = m.inserted, recipients = m.recipients, digest = m.digest
+    update campaign_runner.launch_chunks s
+    set hi = m.hi, inserted = m.inserted
     from merged m
     where s.launch_id = p_launch_id and s.lo = m.lo;
-    if not campaign_runner.start_over(p_launch_id) then
-        raise exception 'somebody is at work on the launch' using errcode = 'CR001';
-    end if;
+    perform campaign_runner.restart_reconcile(p_launch_id);
 end;
 $$;
 comment on function campaign_runner.begin_reconcile(bigint, integer) is
-    'Takes a launch whose slices are all generated to reconciling, in fewer slices: in one, where a step, which reconciles '
-    'up to so many rows, can reconcile all.';
+    'Takes a launch whose chunks are all generated to reconciling, in fewer chunks: in one, where a step, which '
+    'reconciles up to so many rows, can reconcile all.';
 revoke execute on function campaign_runner.begin_reconcile(bigint, integer) from public, anon, authenticated;
 grant execute on function campaign_runner.begin_reconcile(bigint, integer) to service_role;
 
 
-create or replace function campaign_runner.advance(
+create or replace function campaign_runner.sync_chunk(
+    p_launch_id bigint,
+    p_rules campaign_runner.rules,
+    p_max_rows integer,
+    p_may_split boolean,
+    out outcome text,
+    out contacts bigint,
+    out reconciled bigint,
+    out is_whole boolean
+)
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+declare
+    -- Reconciling reads as much as generating but writes almost nothing.
+    v_reconcile_factor constant integer := 4;
+    v_first constant uuid := '00000000-0000-0000-0000-000000000000';
+    v_last constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+    v_chunk campaign_runner.launch_chunks;
+    v_launch campaign_runner.launches;
+    v_is_again boolean;
+    v_next uuid;
+    v_synced record;
+begin
+    contacts := 0;
+    reconciled := 0;
+    is_whole := false;
+    select * into v_chunk
+    from campaign_runner.launch_chunks s
+    where s.launch_id = p_launch_id and s."cursor" is not null
+    order by s.lo
+    limit 1
+    for update skip locked;
+    if not found then
+        if exists (
+            select from campaign_runner.launch_chunks s where s.launch_id = p_launch_id and s."cursor" is not null
+        ) then
+            raise exception 'other steps have the chunks' using errcode = 'CR001';
+        end if;
+        outcome := 'through';
+        return;
+    end if;
+    -- Under the lock of a chunk, without which nothing sends the launch back.
+    select * into v_launch from campaign_runner.launches l where l.id = p_launch_id;
+    if v_launch.rules_hash is distinct from p_rules.hash then
+        perform campaign_runner.restart_reconcile(p_launch_id);
+        outcome := 'laid_out';
+        return;
+    end if;
+
+    -- After an edit in mid-generation there are chunks in a reconcile that were never generated.
+    v_is_again := v_launch.state = 'reconciling' and v_chunk.inserted > 0;
+    v_next := campaign_runner.nth_contact(
+        v_launch.organization_id, v_chunk."cursor", v_chunk.hi,
+        p_max_rows::bigint * case when v_is_again then v_reconcile_factor else 1 end
+    );
+    -- Do not start a campaign in what is left of this step: splitting it would cost a second pass.
+    if v_next is not null and not p_may_split then
+        raise exception 'the campaign does not fit in what is left of the step' using errcode = 'CR003';
+    end if;
+    -- A long audience is cut first, by a step that does nothing else, so that other steps begin at once. An audience that
+    -- fits in one step is left whole.
+    if v_next is not null and not v_is_again and v_chunk."cursor" = v_chunk.lo and v_chunk.hi = v_last then
+        perform campaign_runner.plan_chunks(p_launch_id, v_chunk.lo, v_launch.organization_id, p_max_rows);
+        outcome := 'laid_out';
+        return;
+    end if;
+
+    select * into v_synced
+    from campaign_runner.sync_recipients(
+        v_launch.campaign_id, p_rules, v_chunk."cursor", coalesce(v_next, v_chunk.hi), p_launch_id
+    );
+    contacts := v_synced.contacts;
+    reconciled := case when v_is_again then contacts else 0 end;
+    update campaign_runner.launch_chunks s
+    set
+        "cursor" = v_next,
+        contacts = s.contacts + v_synced.contacts,
+        inserted = s.inserted + v_synced.inserted,
+        excluded = case
+            when s.excluded = '{}' then v_synced.excluded
+            else campaign_runner.add_counts(s.excluded, v_synced.excluded)
+        end,
+        excluded_countries = array(
+            select distinct k from unnest(s.excluded_countries || v_synced.excluded_countries) k
+        ),
+        worked_at = clock_timestamp()
+    where s.launch_id = v_chunk.launch_id and s.lo = v_chunk.lo;
+    is_whole := v_next is null and v_chunk."cursor" = v_first and v_chunk.hi = v_last;
+
+    -- The last chunk to come through ends the pass. Where two come through at once, each may see the other's as
+    -- unfinished: then the next step, which finds no chunk to work on, ends the pass.
+    outcome := case
+        when v_next is null
+            and not exists (
+                select from campaign_runner.launch_chunks s
+                where s.launch_id = p_launch_id and s."cursor" is not null
+            )
+            then 'through'
+        else 'progressed'
+    end;
+end;
+$$;
+comment on function campaign_runner.sync_chunk(bigint, campaign_runner.rules, integer, boolean) is
+    'Syncs the next part of a chunk that no other step has. Outcome: progressed; laid_out, chunks wait for any step; '
+    'through, all chunks are. is_whole: this step synced the whole audience. Raises CR001 where other steps have the '
+    'chunks, CR003 where the part does not fit and may not be split.';
+revoke execute on function campaign_runner.sync_chunk(bigint, campaign_runner.rules, integer, boolean)
+    from public, anon, authenticated;
+grant execute on function campaign_runner.sync_chunk(bigint, campaign_runner.rules, integer, boolean) to service_role;
+
+
+create or replace function campaign_runner.end_pass(
+    p_run_id uuid,
+    p_launch_id bigint,
+    p_is_whole boolean,
+    p_max_rows integer,
+    p_system_user_id uuid,
+    p_now timestamptz
+)
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+declare
+    v_reconcile_factor constant integer := 4;
+    v_launch campaign_runner.launches;
+begin
+    select * into v_launch
+    from campaign_runner.launches l
+    where l.id = p_launch_id and l.closed_at is null
+    for update skip locked;
+    if not found then
+        raise exception 'another step ends the pass' using errcode = 'CR001';
+    end if;
+    -- Once more, under the lock: another step may have been here, and have laid out the next pass.
+    if exists (
+        select from campaign_runner.launch_chunks s where s.launch_id = p_launch_id and s."cursor" is not null
+    ) then
+        raise exception 'another step has laid out chunks' using errcode = 'CR001';
+    end if;
+    if v_launch.generates and v_launch.state = 'generating' and not p_is_whole then
+        perform campaign_runner.begin_reconcile(p_launch_id, p_max_rows * v_reconcile_factor);
+        return 'laid_out';
+    end if;
+    perform campaign_runner.mark_sending(p_run_id, p_launch_id, p_system_user_id, p_now);
+    return 'launched';
+end;
+$$;
+comment on function campaign_runner.end_pass(uuid, bigint, boolean, integer, uuid, timestamptz) is
+    'Ends a pass all of whose chunks are through: begins the reconcile (laid_out), or marks the campaign sending '
+    '(launched).';
+revoke execute on function campaign_runner.end_pass(uuid, bigint, boolean, integer, uuid, timestamptz)
+    from public, anon, authenticated;
+grant execute on function campaign_runner.end_pass(uuid, bigint, boolean, integer, uuid, timestamptz) to service_role;
+
+
+create or replace function campaign_runner.advance_launch(
     p_run_id uuid,
     p_campaign_id uuid,
     p_system_user_id uuid,
@@ -817,202 +1193,86 @@ create or replace function campaign_runner.advance(
 )
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 declare
-    -- Reconciling reads as much as generating but writes almost nothing.
-    v_reconcile_factor constant integer := 4;
-    v_stale_after constant interval := '2 minutes';
-    v_last constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+    -- Longer than any schedule of calls: what a reconcile read before such a rest speaks of other contacts.
+    v_stale_after constant interval := '1 day';
     v_campaign record;
     v_launch campaign_runner.launches;
     v_obstacle record;
-    v_slice campaign_runner.launch_slices;
-    v_max_rows integer := p_max_rows;
-    v_is_again boolean;
-    v_next uuid;
-    v_is_written boolean;
-    v_covered record;
+    v_rules campaign_runner.rules;
+    v_chunk record;
     v_is_whole boolean := false;
-    v_recipient_count bigint;
 begin
     contacts := 0;
     reconciled := 0;
-
     select * into v_launch
     from campaign_runner.launches l
     where l.campaign_id = p_campaign_id and l.closed_at is null;
-    if not found or v_launch.state = 'claimed' then
-        v_launch := campaign_runner.claim(p_campaign_id);
+    if not found or v_launch.state = 'opened' then
+        v_launch := campaign_runner.open_launch(p_campaign_id);
     end if;
 
-    -- Read after the claim, so that what a rival has just finished is seen: the list of the step may be old.
-    select c.organization_id, c.scheduled_at into v_campaign
-    from public.campaigns c
-    where c.id = p_campaign_id and c.status = 'scheduled' and c.scheduled_at <= p_now;
-    if not found or not campaign_runner.is_free(v_launch, p_system_user_id, p_system_user_roles, p_now) then
+    -- Read after the launch was opened, so that a launch that a rival has just ended is seen: the list of the step is old.
+    select d.organization_id, d.scheduled_at into v_campaign
+    from campaign_runner.due_campaigns(array[p_campaign_id], p_now) d;
+    if not found or not campaign_runner.is_launch_ready(v_launch, p_system_user_id, p_system_user_roles, p_now) then
         raise exception 'the campaign is not due any more' using errcode = 'CR001';
     end if;
-
     select * into v_obstacle
     from campaign_runner.obstacle(
-        v_campaign.organization_id, v_campaign.scheduled_at, v_launch.state <> 'claimed',
+        v_campaign.organization_id, v_campaign.scheduled_at, v_launch,
         p_system_user_id, p_system_user_roles, p_max_lateness_minutes, p_now
     );
     if found then
         raise exception '%', v_obstacle.message using errcode = v_obstacle.code;
     end if;
 
-    if v_launch.state = 'claimed' then
-        v_launch := campaign_runner.begin_launch(v_launch.id);
-    end if;
-
-    if v_launch.generates then
-        -- A reconcile that stood still speaks of contacts as they were then.
-        if v_launch.state = 'reconciling'
-            and clock_timestamp() - v_stale_after > (
-                select max(s.worked_at) from campaign_runner.launch_slices s where s.launch_id = v_launch.id
-            )
-        then
-            if not campaign_runner.start_over(v_launch.id) then
-                raise exception 'somebody is at work on the launch' using errcode = 'CR001';
-            end if;
-            select * into strict v_launch from campaign_runner.launches l where l.id = v_launch.id;
+    if v_launch.waiting is not null or v_launch.troubled_at is not null then
+        perform from campaign_runner.launches l where l.id = v_launch.id for update skip locked;
+        if not found then
+            raise exception 'another step is at work on the launch' using errcode = 'CR001';
         end if;
-        select * into v_slice
-        from campaign_runner.launch_slices s
-        where s.launch_id = v_launch.id and s."cursor" is not null
-        order by s.lo
-        limit 1
-        for update skip locked;
-
-        if found then
-            -- After an edit in mid-generation there are slices in a reconcile that nobody has written yet.
-            v_is_again := v_launch.state = 'reconciling'
-                and (v_slice.inserted > 0 or v_slice.recipients_before is not null);
-            if v_is_again then
-                v_max_rows := p_max_rows * v_reconcile_factor;
-            end if;
-            select c.id into v_next
-            from public.contacts c
-            where c.organization_id = v_launch.organization_id
-                and c.id >= v_slice."cursor"
-                and c.id < v_slice.hi -- the highest uuid is no bound: it belongs to the range before it
-            order by c.id
-            offset v_max_rows
-            limit 1;
-            -- Half a bite would make two steps, and a reconcile, of a campaign that fits in one.
-            if v_next is not null and not p_may_split then
-                raise exception 'the campaign does not fit in what is left of the step' using errcode = 'CR003';
-            end if;
-            -- What is not laid out yet is cut first, and by a step that does nothing else, so that others begin at once. Only
-            -- what fits in one step is left whole.
-            if v_next is not null and not v_is_again and v_slice."cursor" = v_slice.lo and v_slice.hi = v_last then
-                perform campaign_runner.split_slice(v_launch.id, v_slice.lo, v_launch.organization_id, p_max_rows);
-                outcome := 'laid_out';
-                return;
-            end if;
-
-            -- Rows that were once found to be others than those that were written are not believed again.
-            v_is_written := v_launch.rechecks = 0 and v_slice."cursor" = v_slice.lo and v_next is null;
-            select * into v_covered
-            from campaign_runner.cover(
-                p_campaign_id, v_launch.organization_id, v_launch.fingerprint,
-                v_slice."cursor", coalesce(v_next, v_slice.hi),
-                case when v_is_written then v_slice.recipients_before end,
-                case when v_is_written then v_slice.digest_before end
-            );
-            if not v_covered.is_current then
-                if not campaign_runner.start_over(v_launch.id) then
-                    raise exception 'somebody is at work on the launch' using errcode = 'CR001';
-                end if;
-                outcome := 'laid_out';
-                return;
-            end if;
-            outcome := 'progressed';
-
-            contacts := v_covered.contacts;
-            reconciled := case when v_is_again then contacts else 0 end;
-            update campaign_runner.launch_slices s
-            set
-                "cursor" = v_next,
-                contacts = s.contacts + v_covered.contacts,
-                inserted = s.inserted + v_covered.inserted,
-                recipients = s.recipients + v_covered.recipients,
-                digest = s.digest # v_covered.digest,
-                excluded = case
-                    when s.excluded = '{}' then v_covered.excluded
-                    else campaign_runner.add_counts(s.excluded, v_covered.excluded)
-                end,
-                worked_at = clock_timestamp()
-            where s.launch_id = v_slice.launch_id and s.lo = v_slice.lo;
-
-            if v_next is not null then
-                return;
-            end if;
-            v_is_whole := v_slice."cursor" = '00000000-0000-0000-0000-000000000000' and v_slice.hi = v_last;
-        end if;
-
-        -- The last slice to come through ends the pass. Where two come through at once, each may see the other's as
-        -- unfinished: then the next step, which finds no slice to work on, ends it.
-        if exists (
-            select from campaign_runner.launch_slices s where s.launch_id = v_launch.id and s."cursor" is not null
-        ) then
-            if v_slice.launch_id is null then
-                raise exception 'the slices are taken' using errcode = 'CR001';
-            end if;
-            return;
-        end if;
+        update campaign_runner.launches l
+        set waiting = null, next_attempt_at = null, troubled_at = null
+        where l.id = v_launch.id;
+    end if;
+    v_rules := campaign_runner.read_rules(p_campaign_id);
+    if v_launch.state = 'opened' then
+        v_launch := campaign_runner.begin_launch(v_launch.id, v_rules);
     end if;
 
-    perform from campaign_runner.launches l
-    where l.id = v_launch.id and l.closed_at is null and l.state = v_launch.state
-    for update skip locked;
-    if not found then
-        raise exception 'another step ends the launch' using errcode = 'CR001';
-    end if;
-    -- Once more, under the lock: another step may have been here, and have sent a slice back.
-    if exists (
-        select from campaign_runner.launch_slices s where s.launch_id = v_launch.id and s."cursor" is not null
-    ) then
-        raise exception 'another step has laid out slices' using errcode = 'CR001';
-    end if;
-    if v_launch.generates and v_launch.state = 'generating' and not v_is_whole then
-        perform campaign_runner.begin_reconcile(v_launch.id, p_max_rows * v_reconcile_factor);
+    if v_launch.rules_hash is distinct from v_rules.hash
+        or v_launch.state = 'reconciling' and clock_timestamp() - v_stale_after > (
+            select max(s.worked_at) from campaign_runner.launch_chunks s where s.launch_id = v_launch.id
+        )
+    then
+        perform campaign_runner.restart_reconcile(v_launch.id);
         outcome := 'laid_out';
         return;
     end if;
-
     if v_launch.generates then
-        -- The rules may have changed after the last slice came through, where that step could not flip. (Of an audience that
-        -- is generated in one piece the flip finds out soon enough.)
-        if v_launch.state = 'reconciling'
-            and v_launch.fingerprint is distinct from campaign_runner.fingerprint(p_campaign_id)
-        then
-            if not campaign_runner.start_over(v_launch.id) then
-                raise exception 'somebody is at work on the launch' using errcode = 'CR001';
-            end if;
-            outcome := 'laid_out';
+        select * into v_chunk
+        from campaign_runner.sync_chunk(v_launch.id, v_rules, p_max_rows, p_may_split);
+        contacts := v_chunk.contacts;
+        reconciled := v_chunk.reconciled;
+        outcome := v_chunk.outcome;
+        if outcome <> 'through' then
             return;
         end if;
-        v_recipient_count := campaign_runner.recheck_slices(v_launch.id);
-        if v_recipient_count is null then
-            outcome := 'laid_out';
-            return;
-        end if;
-    else
-        select count(*) into v_recipient_count from public.campaign_recipients r where r.campaign_id = p_campaign_id;
+        v_is_whole := v_chunk.is_whole;
     end if;
-    perform campaign_runner.flip(p_run_id, v_launch.id, v_recipient_count, p_system_user_id, p_now);
-    outcome := 'launched';
+    outcome := campaign_runner.end_pass(p_run_id, v_launch.id, v_is_whole, p_max_rows, p_system_user_id, p_now);
 end;
 $$;
-comment on function campaign_runner.advance(uuid, uuid, uuid, text[], integer, boolean, integer, timestamptz) is
-    'Does the next bounded piece of work on one due campaign, on so many contacts, of which so many were judged before. '
-    'Outcome: launched, progressed, or laid_out: slices wait for whoever comes. Raises CR001 where somebody else holds it, '
-    'CR003 where the piece does not fit and may not be split, and any error of the campaign''s own.';
-revoke execute on function campaign_runner.advance(uuid, uuid, uuid, text[], integer, boolean, integer, timestamptz)
+comment on function campaign_runner.advance_launch(uuid, uuid, uuid, text[], integer, boolean, integer, timestamptz) is
+    'Does the next bounded piece of work on one due campaign, on so many contacts, of which so many were evaluated '
+    'before. Outcome: launched, progressed, or laid_out: chunks wait for any step. Raises CR001 where another step '
+    'has it, CR004 where another transaction has locked it, CR003 where the piece does not fit and may not be split, '
+    'and any error of the campaign''s own.';
+revoke execute on function campaign_runner.advance_launch(uuid, uuid, uuid, text[], integer, boolean, integer, timestamptz)
     from public, anon, authenticated;
-grant execute on function campaign_runner.advance(uuid, uuid, uuid, text[], integer, boolean, integer, timestamptz)
+grant execute on function campaign_runner.advance_launch(uuid, uuid, uuid, text[], integer, boolean, integer, timestamptz)
     to service_role;

@@ -10,7 +10,7 @@ create or replace function campaign_runner.check_configuration(
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 begin
@@ -34,7 +34,7 @@ create or replace function campaign_runner.missing_privilege()
 returns text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (
@@ -43,7 +43,7 @@ begin
             values
                 ('public.organizations', 'select'), ('public.profiles', 'select'),
                 ('public.organization_members', 'select'), ('public.campaigns', 'select'),
-                ('public.contacts', 'select'), ('public.campaign_target_rules', 'select'),
+                ('public.contacts', 'select'), ('public.contacts', 'update'), ('public.campaign_target_rules', 'select'),
                 ('public.campaign_target_rules', 'update'), ('public.campaigns', 'update'),
                 ('public.campaign_recipients', 'select'), ('public.campaign_recipients', 'insert'),
                 ('public.campaign_recipients', 'delete'), ('public.contact_tags', 'select'),
@@ -51,7 +51,11 @@ begin
         ) as needed (table_name, privilege)
         where to_regclass(needed.table_name) is not null
             and (
-                not has_table_privilege(to_regclass(needed.table_name), needed.privilege)
+                not case
+                    when needed.table_name = 'public.contacts'
+                        then has_any_column_privilege(to_regclass(needed.table_name), needed.privilege)
+                    else has_table_privilege(to_regclass(needed.table_name), needed.privilege)
+                end
                 or row_security_active(to_regclass(needed.table_name))
             )
         limit 1
@@ -71,12 +75,12 @@ create or replace function campaign_runner.open_run(
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 begin
-    -- Whoever comes second would wait for the whole step of the first. Should that one be undone, the report enters the
-    -- run.
+    -- A second insert would wait for the first step to commit, so skip it. Should the first step be undone, the report
+    -- enters the run.
     if not exists (select from campaign_runner.runs r where r.id = p_run_id)
         and pg_try_advisory_xact_lock(campaign_runner.lock_key('open', p_run_id))
     then
@@ -91,9 +95,223 @@ revoke execute on function campaign_runner.open_run(uuid, uuid) from public, ano
 grant execute on function campaign_runner.open_run(uuid, uuid) to service_role;
 
 
+create or replace function campaign_runner.find_work(
+    p_organization_id uuid,
+    p_system_user_id uuid,
+    p_system_user_roles text[],
+    p_now timestamptz,
+    out campaign_ids uuid[],
+    out vanished_launch_ids bigint[],
+    out is_more_likely boolean,
+    out campaigns_after_time timestamptz,
+    out campaigns_after_id uuid,
+    out launches_after_id uuid
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_incremental_sort = off
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+    -- As many as one step launches.
+    v_newest_at_most constant integer := 250;
+    v_next_at_most constant integer := 1000;
+    v_position campaign_runner.last_call;
+    v_newest uuid[];
+    v_next_ids uuid[];
+    v_next_times timestamptz[];
+    v_launch_ids bigint[];
+    v_open_ids bigint[];
+    v_open_campaign_ids uuid[];
+begin
+    select * into v_position from campaign_runner.last_call;
+    if p_organization_id is not null then
+        v_position.campaigns_after_time := '-infinity';
+        v_position.campaigns_after_id := '00000000-0000-0000-0000-000000000000';
+    end if;
+
+    -- Campaigns: the newest due ones, where those that have just become due are, and the next ones of a position that goes
+    -- round. All that are due would be too many to read where a hundred thousand wait.
+    v_newest := array(
+        select c.id
+        from public.campaigns c
+        where c.status = 'scheduled'
+            and c.scheduled_at <= p_now
+            and (p_organization_id is null or c.organization_id = p_organization_id)
+        order by c.scheduled_at desc, c.id desc
+        limit v_newest_at_most
+    );
+    -- Not as a comparison of pairs: before Postgres 18 such a scan begins at the first campaign of the same time.
+    select coalesce(array_agg(next.id order by next.scheduled_at, next.id), '{}'),
+        coalesce(array_agg(next.scheduled_at order by next.scheduled_at, next.id), '{}')
+    into v_next_ids, v_next_times
+    from (
+        (
+            select c.id, c.scheduled_at
+            from public.campaigns c
+            where c.status = 'scheduled'
+                and c.scheduled_at <= p_now
+                and c.scheduled_at = any (array[v_position.campaigns_after_time])
+                and c.id > v_position.campaigns_after_id
+                and (p_organization_id is null or c.organization_id = p_organization_id)
+            order by c.scheduled_at, c.id
+            limit v_next_at_most + 1
+        )
+        union all
+        (
+            select c.id, c.scheduled_at
+            from public.campaigns c
+            where c.status = 'scheduled'
+                and c.scheduled_at <= p_now
+                and c.scheduled_at > v_position.campaigns_after_time
+                and (p_organization_id is null or c.organization_id = p_organization_id)
+            order by c.scheduled_at, c.id
+            limit v_next_at_most + 1
+        )
+        order by scheduled_at, id
+        limit v_next_at_most + 1
+    ) next;
+    -- Round again, where the last of them was read.
+    if cardinality(v_next_ids) > v_next_at_most then
+        campaigns_after_time := v_next_times[v_next_at_most];
+        campaigns_after_id := v_next_ids[v_next_at_most];
+    else
+        campaigns_after_time := '-infinity';
+        campaigns_after_id := '00000000-0000-0000-0000-000000000000';
+    end if;
+
+    -- Launches: the newest ready ones, those whose backoff is over, and the next ones of a position that goes round. Among
+    -- these are the launches that wait, whose campaigns may have been edited.
+    select
+        coalesce(array_agg(next.id order by next.campaign_id), '{}'),
+        coalesce(array_agg(next.campaign_id order by next.campaign_id), '{}')
+    into v_open_ids, v_open_campaign_ids
+    from (
+        select l.id, l.campaign_id
+        from campaign_runner.launches l
+        where l.closed_at is null and l.campaign_id > v_position.launches_after_id
+        order by l.campaign_id
+        limit v_next_at_most + 1
+    ) next;
+    launches_after_id := case
+        when cardinality(v_open_ids) > v_next_at_most then v_open_campaign_ids[v_next_at_most]
+        else '00000000-0000-0000-0000-000000000000'
+    end;
+    v_launch_ids := v_open_ids
+        || array(
+            select l.id
+            from campaign_runner.launches l
+            where l.closed_at is null
+                and l.waiting is null
+                and (p_organization_id is null or l.organization_id = p_organization_id)
+            order by l.id desc
+            limit v_newest_at_most
+        )
+        || array(
+            select l.id
+            from campaign_runner.launches l
+            where l.closed_at is null and l.waiting = 'backoff' and l.next_attempt_at <= p_now
+            order by l.next_attempt_at, l.id
+            limit v_newest_at_most
+        );
+
+    with page as materialized (
+        -- In an order that only the index on the id has.
+        select l as launch
+        from campaign_runner.launches l
+        where l.id = any (v_launch_ids) and (l.closed_at is null) is true
+        order by l.id
+    ),
+    present as materialized (
+        select v.campaign_id, v.version
+        from campaign_runner.versions(array(select (p.launch).campaign_id from page p)) v
+    ),
+    permitted as materialized (
+        select o.organization_id
+        from (
+            select distinct (p.launch).organization_id from page p where (p.launch).failed_with = 'CR403'
+        ) o
+        where campaign_runner.is_permitted(o.organization_id, p_system_user_id, p_system_user_roles)
+    ),
+    judged as materialized (
+        select
+            p.launch,
+            present.campaign_id is null as is_vanished,
+            campaign_runner.is_ready(p.launch, present.version, permitted.organization_id is not null, p_now)
+                as is_ready
+        from page p
+        left join present on present.campaign_id = (p.launch).campaign_id
+        left join permitted on permitted.organization_id = (p.launch).organization_id
+    ),
+    unopened as materialized (
+        select c.id
+        from unnest(v_newest || v_next_ids) c (id)
+        -- As a value, one look into the index for each: as an anti-join it was a hash of all open launches.
+        where (
+            select true from campaign_runner.launches l where l.campaign_id = c.id and l.closed_at is null
+        ) is null
+    ),
+    candidates as materialized (
+        select d.campaign_id, d.organization_id, d.scheduled_at
+        from campaign_runner.due_campaigns(
+            array(
+                select u.id from unopened u
+                union
+                select (j.launch).campaign_id from judged j where j.is_ready and not j.is_vanished
+            ),
+            p_now
+        ) d
+        where p_organization_id is null or d.organization_id = p_organization_id
+    ),
+    placed as (
+        select
+            c.campaign_id,
+            c.organization_id,
+            coalesce((j.launch).state <> 'opened', false) as has_begun,
+            coalesce(
+                (select max(s.worked_at) from campaign_runner.launch_chunks s where s.launch_id = (j.launch).id),
+                date_trunc('minute', c.scheduled_at)
+            ) as since,
+            uuid_hash_extended(c.campaign_id, pg_backend_pid()) as lot
+        from candidates c
+        left join judged j on (j.launch).campaign_id = c.campaign_id
+    ),
+    -- Organizations take turns. Within a turn a fresh campaign goes first, which is often small, and then the launch that
+    -- has waited longest for its next chunk. Fresh campaigns of one minute are equals, of which each session begins with
+    -- others: with one order for all, steps side by side met at every campaign.
+    queue as (
+        select p.*, row_number() over (
+            partition by p.organization_id order by p.has_begun, p.since, p.lot
+        ) as turn
+        from placed p
+    )
+    select
+        (
+            select coalesce(array_agg(q.campaign_id order by q.turn, q.has_begun, q.since, q.lot), '{}')
+            from queue q
+        ),
+        array(select (j.launch).id from judged j where j.is_vanished)
+    into campaign_ids, vanished_launch_ids;
+    is_more_likely := cardinality(v_newest) = v_newest_at_most;
+end;
+$$;
+comment on function campaign_runner.find_work(uuid, uuid, text[], timestamptz) is
+    'The campaigns that are due and ready, in the order of their turns, of those that a step looks at; the launches '
+    'whose campaigns are gone; and where the next step goes on to look.';
+revoke execute on function campaign_runner.find_work(uuid, uuid, text[], timestamptz) from public, anon, authenticated;
+grant execute on function campaign_runner.find_work(uuid, uuid, text[], timestamptz) to service_role;
+
+
 create or replace function campaign_runner.record_failure(
     p_run_id uuid,
     p_campaign_id uuid,
+    p_version text,
     p_code text,
     p_message text,
     p_detail text,
@@ -102,17 +320,29 @@ create or replace function campaign_runner.record_failure(
 returns boolean
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
+set enable_seqscan = off
 as $$
 declare
     v_attempts_until_attention constant integer := 10;
+    v_pushed_back_for constant interval := '10 seconds';
+    v_lasting_after constant interval := '1 minute';
+    -- A lock, a deadlock, a serialization failure; and a timeout where a smaller step may be in time.
+    v_is_passing constant boolean := p_code in ('CR004', 'CR005', '55P03', '40P01', '40001');
+    -- Connection, transaction, resources, operator, disk: perhaps the database's trouble, perhaps a trigger's.
+    v_is_trouble constant boolean := left(p_code, 2) in ('08', '25', '40', '53', '55', '57', '58', 'XX')
+        and p_code <> '57014' and not v_is_passing;
     v_launch campaign_runner.launches;
+    v_attempts integer;
+    v_is_named boolean := true;
 begin
-    v_launch := campaign_runner.claim(p_campaign_id);
-
-    -- Another step may be at work on the launch. To wait for it would end in 55P03, here where nothing catches it, and
-    -- undo what this step did for other campaigns.
+    -- A campaign that is gone, or not due any more, has not failed.
+    if not exists (select from campaign_runner.due_campaigns(array[p_campaign_id], p_now)) then
+        return false;
+    end if;
+    v_launch := campaign_runner.open_launch(p_campaign_id);
+    -- Another step may be at work on the launch. To wait for that step would end in 55P03.
     perform from campaign_runner.launches l
     where l.id = v_launch.id and l.closed_at is null
     for update skip locked;
@@ -120,35 +350,74 @@ begin
         return false;
     end if;
 
-    update campaign_runner.launches l
-    set
-        attempts = l.attempts + 1,
-        -- A minute, doubled each time, at most an hour; what only a person can mend waits for one.
-        next_attempt_at = case
-            when p_code = 'CR002' or l.attempts + 1 >= v_attempts_until_attention then 'infinity'
-            else p_now + least(interval '1 hour', interval '1 minute' * power(2, l.attempts))
-        end,
-        failed_with = p_code,
-        failed_version = campaign_runner.version(p_campaign_id),
-        last_error = p_message,
-        last_error_detail = p_detail
-    where l.id = v_launch.id;
+    -- An edit starts the count again.
+    v_attempts := case when v_launch.failed_version is distinct from p_version then 0 else v_launch.attempts end;
+    if v_is_passing then
+        -- No failure of the campaign. It is told once it has lasted.
+        v_is_named := coalesce(v_launch.troubled_at < p_now - v_lasting_after, false);
+        update campaign_runner.launches l
+        set
+            troubled_at = coalesce(l.troubled_at, p_now),
+            failed_with = case when v_is_named then p_code else l.failed_with end,
+            last_error = case when v_is_named then p_message else l.last_error end,
+            last_error_detail = case when v_is_named then p_detail else l.last_error_detail end
+        where l.id = v_launch.id;
+    elsif v_is_trouble and (
+        v_launch.troubled_at is null
+        or not exists (
+            select from campaign_runner.launches other
+            where other.closed_at > v_launch.troubled_at and other.state = 'launched' and other.id <> v_launch.id
+        )
+    ) then
+        -- Not counted, unless the database has launched others since.
+        update campaign_runner.launches l
+        set
+            waiting = 'backoff', next_attempt_at = p_now + v_pushed_back_for,
+            troubled_at = coalesce(l.troubled_at, p_now), attempts = v_attempts, failed_with = p_code,
+            failed_version = p_version,
+            last_error = p_message, last_error_detail = p_detail
+        where l.id = v_launch.id;
+    else
+        v_attempts := v_attempts + 1;
+        update campaign_runner.launches l
+        set
+            attempts = v_attempts,
+            -- A membership makes the launch ready, and time does not.
+            waiting = case
+                when p_code = 'CR002' then 'held'
+                when p_code = 'CR403' or v_attempts >= v_attempts_until_attention then 'needs_attention'
+                else 'backoff'
+            end,
+            -- A minute, doubled each time, at most an hour.
+            next_attempt_at = case
+                when p_code not in ('CR002', 'CR403') and v_attempts < v_attempts_until_attention
+                    then p_now + least(interval '1 hour', interval '1 minute' * power(2, v_attempts - 1))
+            end,
+            failed_with = p_code,
+            failed_version = p_version,
+            last_error = p_message,
+            last_error_detail = p_detail
+        where l.id = v_launch.id;
+    end if;
 
-    insert into campaign_runner.run_errors (run_id, campaign_id, error)
-    values (p_run_id, p_campaign_id, p_message)
-    on conflict (run_id, campaign_id) do update set error = excluded.error, occurred_at = now();
-    return true;
+    if v_is_named then
+        insert into campaign_runner.run_errors (run_id, campaign_id, error)
+        values (p_run_id, p_campaign_id, p_message)
+        on conflict (run_id, campaign_id) do update set error = excluded.error, occurred_at = now();
+    end if;
+    return v_is_named;
 exception
     when sqlstate 'CR001' then
         return false;
 end;
 $$;
-comment on function campaign_runner.record_failure(uuid, uuid, text, text, text, timestamptz) is
-    'Enters a failure of the campaign''s own into its launch, which then backs off, and into the errors of the run. False: '
-    'somebody else is at work on the campaign, or it is gone, and then it has not failed.';
-revoke execute on function campaign_runner.record_failure(uuid, uuid, text, text, text, timestamptz)
+comment on function campaign_runner.record_failure(uuid, uuid, text, text, text, text, timestamptz) is
+    'Enters a failure of a campaign of this version into its launch, which then waits, and into the errors of the run. A lock is '
+    'entered once it has lasted a minute. What may be the database''s trouble is not counted as an attempt, unless '
+    'other campaigns were launched since. False: nothing was entered into the errors.';
+revoke execute on function campaign_runner.record_failure(uuid, uuid, text, text, text, text, timestamptz)
     from public, anon, authenticated;
-grant execute on function campaign_runner.record_failure(uuid, uuid, text, text, text, timestamptz) to service_role;
+grant execute on function campaign_runner.record_failure(uuid, uuid, text, text, text, text, timestamptz) to service_role;
 
 
 create or replace function campaign_runner.explain_failure(
@@ -161,15 +430,18 @@ create or replace function campaign_runner.explain_failure(
 returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The database's own message may quote a row: only names of things in the schema get out.
     return case
-        when p_code like 'CR%' then p_message
-        when p_code = '57014' then
-            'The database stopped the work on this campaign because it took too long, even in the smallest step. '
+        when p_code in ('CR004', '55P03', '40P01', '40001') then
+            'Another transaction has locked this campaign, or rows that its launch needs, for more than a minute.'
+        when p_code in ('57014', 'CR005') then
+            'The database stopped the work on this campaign because it took too long, even in small steps. '
             'Look for a slow trigger on campaign_recipients or campaigns.'
+        when p_code like 'CR%' then p_message
+        when p_code = 'P0004' then 'An assertion of a trigger failed. Correct the trigger, or edit the campaign.'
         else format(
             'The database refused to write for this campaign (SQLSTATE %s%s%s%s). Correct that, or edit the campaign, and it '
             'is tried again; the ledger campaign_runner.launches has the details.',
@@ -187,6 +459,39 @@ revoke execute on function campaign_runner.explain_failure(text, text, text, tex
 grant execute on function campaign_runner.explain_failure(text, text, text, text, text) to service_role;
 
 
+create or replace function campaign_runner.try_to_record(
+    p_run_id uuid,
+    p_campaign_id uuid,
+    p_version text,
+    p_code text,
+    p_message text,
+    p_detail text,
+    p_now timestamptz,
+    out is_recorded boolean,
+    out trouble text
+)
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+begin
+    is_recorded := campaign_runner.record_failure(
+        p_run_id, p_campaign_id, p_version, p_code, p_message, p_detail, p_now
+    );
+exception
+    when query_canceled or assert_failure or others then
+        is_recorded := false;
+        trouble := sqlstate;
+end;
+$$;
+comment on function campaign_runner.try_to_record(uuid, uuid, text, text, text, text, timestamptz) is
+    'record_failure(), which cannot raise: trouble is the SQLSTATE that kept the failure from being recorded.';
+revoke execute on function campaign_runner.try_to_record(uuid, uuid, text, text, text, text, timestamptz)
+    from public, anon, authenticated;
+grant execute on function campaign_runner.try_to_record(uuid, uuid, text, text, text, text, timestamptz) to service_role;
+
+
 create or replace function public.campaign_runner_step(
     p_run_id uuid,
     p_organization_id uuid,
@@ -198,7 +503,7 @@ create or replace function public.campaign_runner_step(
 returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 -- For all that it calls. A session keeps the plans that it made while a table was small, and one that reads such a table
 -- from end to end is ever more expensive: 1,000 campaigns of 100 took 40 s in the place of 4.
@@ -207,14 +512,14 @@ set jit = off
 as $$
 declare
     v_smallest_step constant integer := 500;
-    v_candidates_at_most constant integer := 1000;
-    -- Each launch holds an advisory lock to the end of the step, and the lock table has room for a few thousand.
+    -- Each launch, and each failure, holds an advisory lock to the end of the step, and the lock table has room for a few thousand.
     v_launches_at_most constant integer := 250;
     v_now constant timestamptz := now();
-    v_deadline timestamptz := clock_timestamp() + interval '2 seconds';
+    v_deadline timestamptz;
     v_rows_left bigint := greatest(p_max_rows, 1);
-    v_campaign_ids uuid[];
+    v_work record;
     v_campaign_id uuid;
+    v_version text;
     v_piece record;
     v_contacts bigint := 0;
     v_reconciled bigint := 0;
@@ -224,7 +529,6 @@ declare
     v_is_more_left boolean := false;
     v_is_laid_out boolean := false;
     v_timed_out boolean := false;
-    v_is_recorded boolean;
     v_is_first boolean;
     v_code text;
     v_message text;
@@ -232,6 +536,8 @@ declare
     v_table text;
     v_column text;
     v_constraint text;
+    v_record record;
+    v_trouble text;
 begin
     -- The report waits for this lock, so no step can add to a run that has answered.
     perform pg_advisory_xact_lock_shared(campaign_runner.lock_key('run', p_run_id));
@@ -255,60 +561,40 @@ begin
         true
     );
 
-    -- Launches of campaigns that were deleted. An array, since a semijoin was planned as a nested loop, and an idle tick
-    -- behind 1,000 launches took 60 ms instead of 1.
-    update campaign_runner.launches l
-    set
-        state = 'abandoned',
-        closed_at = clock_timestamp(),
-        -- Where they do not go with their campaign. Rows that come later are somebody else's.
-        -- Of one that was still claimed: what the launch before it left.
-        left_recipients = coalesce(l.generates, campaign_runner.would_generate(l.campaign_id))
-            and exists (select from public.campaign_recipients r where r.campaign_id = l.campaign_id)
-    where l.id = any (array(
-        select o.id
-        from campaign_runner.launches o
-        where o.closed_at is null and not exists (select from public.campaigns c where c.id = o.campaign_id)
-        for update skip locked
-    ));
+    select * into v_work
+    from campaign_runner.find_work(p_organization_id, p_system_user_id, p_system_user_roles, v_now);
 
-    -- Organizations take turns. Within a turn a fresh campaign goes first, which is often small, and then the launch
-    -- that has waited longest for its next slice. Fresh campaigns of one minute are equals, of which each session begins
-    -- with others: with one order for all, steps side by side met at every campaign.
-    select coalesce(array_agg(queue.campaign_id order by queue.turn, queue.has_begun, queue.since, queue.lot), '{}')
-    into v_campaign_ids
-    from (
-        select due.campaign_id, due.has_begun, due.since, due.lot, row_number() over (
-            partition by due.organization_id order by due.has_begun, due.since, due.lot
-        ) as turn
-        from (
-            select
-                d.campaign_id,
-                d.organization_id,
-                coalesce((d.launch).state <> 'claimed', false) as has_begun,
-                coalesce(
-                    (
-                        select max(s.worked_at)
-                        from campaign_runner.launch_slices s
-                        where s.launch_id = (d.launch).id
-                    ),
-                    date_trunc('minute', d.scheduled_at)
-                ) as since,
-                uuid_hash_extended(d.campaign_id, pg_backend_pid()) as lot
-            from campaign_runner.due_campaigns(p_organization_id, p_system_user_id, p_system_user_roles, v_now) d
-        ) due
-        order by turn, due.has_begun, due.since, due.lot
-        limit v_candidates_at_most
-    ) queue;
+    -- Not even planned where there are none: the plan read all open launches.
+    if cardinality(v_work.vanished_launch_ids) > 0 then
+        update campaign_runner.launches l
+        set
+            state = 'abandoned',
+            closed_at = clock_timestamp(),
+            waiting = null,
+            next_attempt_at = null,
+            -- Where they do not go with their campaign. Rows that come later are somebody else's.
+            -- Of one that was only opened: what the launch before it left.
+            left_recipients = coalesce(l.generates, campaign_runner.would_generate(l.campaign_id))
+                and exists (select from public.campaign_recipients r where r.campaign_id = l.campaign_id)
+        where l.id = any (array(
+            select o.id
+            from campaign_runner.launches o
+            where o.id = any (v_work.vanished_launch_ids) and o.closed_at is null
+            for update skip locked
+        ));
+    end if;
 
-    foreach v_campaign_id in array v_campaign_ids loop
-        if v_rows_left <= 0 or v_launched >= v_launches_at_most or clock_timestamp() >= v_deadline then
+    foreach v_campaign_id in array v_work.campaign_ids loop
+        v_deadline := coalesce(v_deadline, clock_timestamp() + interval '2 seconds');
+        if v_rows_left <= 0 or v_launched + v_failed >= v_launches_at_most or clock_timestamp() >= v_deadline then
             v_is_more_left := true;
             exit;
         end if;
+        -- Of the campaign as this attempt finds it: an edit during the attempt makes the launch ready.
+        v_version := campaign_runner.version(v_campaign_id);
         begin
             select * into v_piece
-            from campaign_runner.advance(
+            from campaign_runner.advance_launch(
                 p_run_id, v_campaign_id, p_system_user_id, p_system_user_roles,
                 v_rows_left::integer, v_contacts = 0, p_max_lateness_minutes, v_now
             );
@@ -329,80 +615,97 @@ begin
                 v_launched := v_launched + 1;
             else
                 v_is_more_left := true;
-                -- Others can take the slices as soon as this step has answered.
+                -- Others can take the chunks as soon as this step has answered.
                 v_is_laid_out := v_piece.outcome = 'laid_out';
                 exit when v_is_laid_out;
             end if;
         exception
-            when sqlstate 'CR001' or lock_not_available or deadlock_detected or serialization_failure then
-                -- Somebody else has it: nobody is to blame, and the others go on.
+            when sqlstate 'CR001' then
                 v_busy := v_busy + 1;
+            when sqlstate 'CR410' then
+                null; -- deleted a moment ago
             when sqlstate 'CR003' then
                 v_is_more_left := true;
-            when query_canceled then
-                get stacked diagnostics v_message = message_text;
-                -- The timer does not fire twice in a statement, so from here on there is nothing but the way out. A
-                -- cancel by a person is not ours to survive.
-                if v_message not like '%statement timeout%' then
-                    raise;
-                end if;
-                v_timed_out := true;
-                v_is_more_left := true;
-                if p_max_rows <= v_smallest_step and v_contacts = 0 then
-                    v_is_recorded := campaign_runner.record_failure(
-                        p_run_id, v_campaign_id, '57014', campaign_runner.explain_failure('57014', '', '', '', ''),
-                        v_message, v_now
-                    );
-                    v_failed := v_failed + v_is_recorded::integer;
-                    v_busy := v_busy + (not v_is_recorded)::integer;
-                end if;
-                exit;
-            when others then
+            -- `others` catches neither a cancel nor the failure of an assert.
+            when query_canceled or assert_failure or others then
                 get stacked diagnostics
                     v_code = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
                     v_table = table_name, v_column = column_name, v_constraint = constraint_name;
-                -- Connection, resources, operator, disk: the database's trouble, and nobody's fault. The step is retried.
-                if left(v_code, 2) in ('08', '53', '57', '58') then
+                -- A person's cancel is not ours to survive.
+                if v_code = '57014' and v_message = 'canceling statement due to user request' then
                     raise;
                 end if;
                 if left(v_code, 2) = '42' and campaign_runner.missing_privilege() is not null then
                     raise exception 'the service role lacks %: apply the migrations', campaign_runner.missing_privilege()
                         using errcode = 'CR500';
                 end if;
-                v_is_recorded := campaign_runner.record_failure(
-                    p_run_id, v_campaign_id, v_code,
+                -- A trigger may raise the SQLSTATE of a timeout, too.
+                v_timed_out := v_code = '57014' and v_message like '%statement timeout%';
+                if v_timed_out and v_contacts > 0 then
+                    v_is_more_left := true;
+                    exit;
+                end if;
+                if v_timed_out and p_max_rows > v_smallest_step then
+                    v_code := 'CR005';
+                end if;
+                select * into v_record
+                from campaign_runner.try_to_record(
+                    p_run_id, v_campaign_id, v_version, v_code,
                     campaign_runner.explain_failure(v_code, v_message, v_table, v_column, v_constraint),
                     concat_ws(E'\n', v_message, nullif(v_detail, '')), v_now
                 );
-                v_failed := v_failed + v_is_recorded::integer;
-                v_busy := v_busy + (not v_is_recorded)::integer;
+                v_failed := v_failed + v_record.is_recorded::integer;
+                v_busy := v_busy + (not v_record.is_recorded)::integer;
+                v_trouble := coalesce(v_trouble, v_record.trouble);
+                -- The timer does not fire twice in a statement: from here on there is only the way out.
+                if v_timed_out then
+                    v_is_more_left := true;
+                    exit;
+                end if;
         end;
     end loop;
 
-    if v_launched + v_failed > 0 then
-        perform campaign_runner.open_run(p_run_id, p_system_user_id);
-    end if;
-    -- Last, and without waiting: the row is locked to the end of the transaction, and every run wants it.
-    update campaign_runner.last_tick t
-    set at = clock_timestamp()
-    where t.singleton and exists (select from campaign_runner.last_tick for update skip locked);
+    -- From here on a failure would undo the launches of this step.
+    begin
+        if v_launched + v_failed > 0 then
+            perform campaign_runner.open_run(p_run_id, p_system_user_id);
+        end if;
+        -- Last, and without waiting: the row is locked to the end of the transaction, and every run wants it.
+        update campaign_runner.last_call t
+        set
+            at = clock_timestamp(),
+            -- A call for one organization looks at its own campaigns, and moves no position of all.
+            campaigns_after_time = case
+                when p_organization_id is null then v_work.campaigns_after_time else t.campaigns_after_time
+            end,
+            campaigns_after_id = case
+                when p_organization_id is null then v_work.campaigns_after_id else t.campaigns_after_id
+            end,
+            launches_after_id = v_work.launches_after_id
+        where t.singleton and exists (select from campaign_runner.last_call for update skip locked);
+    exception
+        when query_canceled or others then
+            v_trouble := coalesce(v_trouble, sqlstate);
+    end;
 
     return jsonb_build_object(
         'laid_out', v_is_laid_out,
-        'work_left', v_is_more_left or (cardinality(v_campaign_ids) = v_candidates_at_most and v_launched + v_failed > 0),
+        'work_left', v_is_more_left or (v_work.is_more_likely and v_launched + v_failed > 0),
         'busy', v_busy,
         'contacts', v_contacts,
         'reconciled', v_reconciled,
         'launched', v_launched,
         'failed', v_failed,
         'timed_out', v_timed_out,
+        'trouble', v_trouble,
         'to_report', v_launched + v_failed > 0 or exists (select from campaign_runner.runs r where r.id = p_run_id)
     );
 end;
 $$;
 comment on function public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer) is
     'One step of a run: works through up to p_max_rows contacts of due campaigns, launches what became complete, records '
-    'what failed, and says whether work is left. Safe to repeat.';
+    'what failed, and says whether work is left. Safe to repeat. trouble: the SQLSTATE with which the database refused to '
+    'record a failure; what the step did before stays.';
 revoke execute on function public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer)
     from public, anon, authenticated;
 grant execute on function public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer) to service_role;
@@ -414,7 +717,7 @@ create or replace function public.campaign_runner_report(
 returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 set jit = off
 as $$
@@ -426,7 +729,7 @@ begin
 
     -- Closed even where no step got as far as to open it: one that is still on its way must find the door shut.
     insert into campaign_runner.runs (id, closed_at)
-    values (p_run_id, now())
+    values (p_run_id, clock_timestamp())
     on conflict (id) do update set closed_at = coalesce(runs.closed_at, excluded.closed_at);
     perform campaign_runner.prune();
 
@@ -446,6 +749,23 @@ begin
                         'recipient_count', l.recipient_count
                     )
                     order by l.closed_at, l.id
+                ),
+                '[]'
+            ),
+            'warnings', coalesce(
+                jsonb_agg(
+                    jsonb_build_object(
+                        'campaign_id', l.campaign_id,
+                        'recipients_before', l.recipients_before,
+                        'pending_before', l.pending_before,
+                        'exclude_tags', coalesce(l.unmatched -> 'exclude_tags', '[]'),
+                        'exclude_countries', coalesce(l.unmatched -> 'exclude_countries', '[]')
+                    )
+                    order by l.closed_at, l.id
+                ) filter (
+                    where l.pending_before = 0
+                        or l.unmatched -> 'exclude_tags' <> '[]'
+                        or l.unmatched -> 'exclude_countries' <> '[]'
                 ),
                 '[]'
             ),
@@ -471,7 +791,8 @@ begin
 end;
 $$;
 comment on function public.campaign_runner_report(uuid) is
-    'Closes a run and tells what it launched and what it could not: the body of the HTTP answer. Safe to repeat.';
+    'Closes a run and tells what it launched and what it could not: the body of the HTTP answer, and warnings for the log. '
+    'Safe to repeat.';
 revoke execute on function public.campaign_runner_report(uuid) from public, anon, authenticated;
 grant execute on function public.campaign_runner_report(uuid) to service_role;
 
@@ -482,7 +803,7 @@ create or replace function public.campaign_runner_retry(
 returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 set jit = off
 as $$
@@ -495,14 +816,14 @@ begin
         select l.id, l.campaign_id, l.organization_id, l.campaign_name, l.attempts, l.last_error
         from campaign_runner.launches l
         where l.closed_at is null
-            and l.next_attempt_at is not null
+            and l.waiting is not null
             and (p_campaign_id is null or l.campaign_id = p_campaign_id)
         order by l.id
         for update
     ),
     freed as (
         update campaign_runner.launches l
-        set attempts = 0, rechecks = 0, next_attempt_at = null
+        set attempts = 0, waiting = null, next_attempt_at = null, troubled_at = null
         from waiting w
         where l.id = w.id
     )

@@ -10,6 +10,7 @@ create or replace function campaign_runner.preview_page(
     p_max_rows bigint,
     p_generates boolean,
     p_max_sample integer,
+    p_rules campaign_runner.rules,
     out next_from uuid,
     out contacts bigint,
     out inserts bigint,
@@ -20,7 +21,7 @@ create or replace function campaign_runner.preview_page(
 )
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 set enable_seqscan = off
 as $$
@@ -30,19 +31,14 @@ declare
     -- Where recipients were there before, nothing is inserted and nothing deleted.
     v_change constant text := case when p_generates then 'insert' else 'delete' end;
 begin
-    select c.id into next_from
-    from public.contacts c
-    where c.organization_id = p_organization_id and c.id >= p_from and c.id < v_last
-    order by c.id
-    offset greatest(p_max_rows, 1)
-    limit 1;
+    next_from := campaign_runner.nth_contact(p_organization_id, p_from, v_last, greatest(p_max_rows, 1));
 
     with judged as materialized (
         select
-            c.contact_id, c.change, c.reason is not distinct from 'foreign' as is_outsider,
+            c.contact_id, c.change, c.reason is not distinct from 'orphaned' as is_outsider,
             coalesce(c.reason, 'recipients_exist') as reason,
             coalesce(c.change in ('keep', v_change), false) as is_recipient
-        from campaign_runner.changes(p_campaign_id, p_from, coalesce(next_from, v_last)) c
+        from campaign_runner.diff_recipients(p_campaign_id, p_rules, p_from, coalesce(next_from, v_last)) c
     ),
     reasons as (
         select j.reason, count(*) as n
@@ -67,13 +63,78 @@ begin
     from judged j;
 end;
 $$;
-comment on function campaign_runner.preview_page(uuid, uuid, uuid, bigint, boolean, integer) is
+comment on function campaign_runner.preview_page(uuid, uuid, uuid, bigint, boolean, integer, campaign_runner.rules) is
     'What a launch would make of up to p_max_rows contacts, by what it asks itself: how many it would insert, how many '
     'recipients there would be (outsiders: those of them that are no contacts of the organization), the others by reason, '
     'and the first recipients. next_from is where the next page begins, NULL after the last.';
-revoke execute on function campaign_runner.preview_page(uuid, uuid, uuid, bigint, boolean, integer)
+revoke execute on function campaign_runner.preview_page(uuid, uuid, uuid, bigint, boolean, integer, campaign_runner.rules)
     from public, anon, authenticated;
-grant execute on function campaign_runner.preview_page(uuid, uuid, uuid, bigint, boolean, integer) to service_role;
+grant execute on function campaign_runner.preview_page(uuid, uuid, uuid, bigint, boolean, integer, campaign_runner.rules) to service_role;
+
+
+create or replace function campaign_runner.due_page(
+    p_organization_id uuid,
+    p_system_user_id uuid,
+    p_system_user_roles text[],
+    p_from_time timestamptz,
+    p_from_id uuid,
+    p_max_campaigns integer,
+    p_now timestamptz
+)
+returns table (campaign_id uuid, scheduled_at timestamptz, organization_id uuid, name text, launch campaign_runner.launches, is_ready boolean)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+begin
+    -- Not as a comparison of pairs, see find_work().
+    return query
+        with page as materialized (
+            (
+                select c.id, c.scheduled_at
+                from public.campaigns c
+                where c.status = 'scheduled'
+                    and c.scheduled_at <= p_now
+                    and c.scheduled_at = any (array[p_from_time])
+                    and c.id >= p_from_id
+                    and (p_organization_id is null or c.organization_id = p_organization_id)
+                order by c.scheduled_at, c.id
+                limit p_max_campaigns
+            )
+            union all
+            (
+                select c.id, c.scheduled_at
+                from public.campaigns c
+                where c.status = 'scheduled'
+                    and c.scheduled_at <= p_now
+                    and c.scheduled_at > p_from_time
+                    and (p_organization_id is null or c.organization_id = p_organization_id)
+                order by c.scheduled_at, c.id
+                limit p_max_campaigns
+            )
+            order by scheduled_at, id
+            limit p_max_campaigns
+        )
+        select
+            p.id, p.scheduled_at, d.organization_id, d.name, l,
+            d.campaign_id is not null
+                and campaign_runner.is_launch_ready(l, p_system_user_id, p_system_user_roles, p_now)
+        from page p
+        left join campaign_runner.due_campaigns(array(select q.id from page q), p_now) d on d.campaign_id = p.id
+        left join campaign_runner.launches l on l.campaign_id = p.id and l.closed_at is null
+        order by p.scheduled_at, p.id;
+end;
+$$;
+comment on function campaign_runner.due_page(uuid, uuid, text[], timestamptz, uuid, integer, timestamptz) is
+    'The next campaigns whose time has come, in the order of their schedules, from this one on, each with its open '
+    'launch, and whether it is due and ready.';
+revoke execute on function campaign_runner.due_page(uuid, uuid, text[], timestamptz, uuid, integer, timestamptz)
+    from public, anon, authenticated;
+grant execute on function campaign_runner.due_page(uuid, uuid, text[], timestamptz, uuid, integer, timestamptz)
+    to service_role;
 
 
 create or replace function public.campaign_runner_preview(
@@ -87,7 +148,7 @@ create or replace function public.campaign_runner_preview(
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 set enable_seqscan = off
 set jit = off
@@ -102,8 +163,12 @@ declare
     -- Where the call before stopped, and what it had counted of that campaign. A text to the outside, as not every server
     -- in between hands an object on as one.
     v_cursor constant jsonb := p_cursor::jsonb;
-    v_scheduled_at timestamptz := (v_cursor ->> 'scheduled_at')::timestamptz;
-    v_campaign_id uuid := v_cursor ->> 'campaign_id';
+    v_campaigns_at_once constant integer := 1000;
+    v_scheduled_at timestamptz := coalesce((v_cursor ->> 'scheduled_at')::timestamptz, '-infinity');
+    v_campaign_id uuid := coalesce((v_cursor ->> 'campaign_id')::uuid, '00000000-0000-0000-0000-000000000000');
+    v_is_resumed boolean := v_cursor is not null;
+    v_looked_at integer;
+    v_rules campaign_runner.rules;
     v_from uuid := v_cursor ->> 'from';
     v_inserts bigint := coalesce((v_cursor ->> 'inserts')::bigint, 0);
     v_recipients bigint := coalesce((v_cursor ->> 'recipients')::bigint, 0);
@@ -114,65 +179,77 @@ begin
     perform campaign_runner.check_configuration(p_organization_id, p_system_user_id);
 
     <<due_campaigns>>
-    for v_due in
-        select d.campaign_id, d.organization_id, d.name, d.scheduled_at, d.launch
-        from campaign_runner.due_campaigns(p_organization_id, p_system_user_id, p_system_user_roles, v_now) d
-        where v_campaign_id is null or (d.scheduled_at, d.campaign_id) >= (v_scheduled_at, v_campaign_id)
-        order by d.scheduled_at, d.campaign_id
     loop
-        if v_due.campaign_id is distinct from v_campaign_id then
-            v_from := '00000000-0000-0000-0000-000000000000';
-            -- What the launch has inserted up to now counts as generated.
-            select coalesce(sum(s.inserted), 0), 0 into v_inserts, v_recipients
-            from campaign_runner.launch_slices s
-            where s.launch_id = (v_due.launch).id;
-        end if;
-        v_campaign_id := v_due.campaign_id;
-        v_scheduled_at := v_due.scheduled_at;
-        v_is_stopped := v_rows_left <= 0 or clock_timestamp() >= v_deadline;
-        exit when v_is_stopped;
-        v_rows_left := v_rows_left - 1;
+        v_looked_at := 0;
+        for v_due in
+            select d.*
+            from campaign_runner.due_page(
+                p_organization_id, p_system_user_id, p_system_user_roles,
+                v_scheduled_at, v_campaign_id, v_campaigns_at_once, v_now
+            ) d
+        loop
+            v_looked_at := v_looked_at + 1;
+            -- The first campaign of a page is the last one of the page before, unless a call resumes at it.
+            continue when v_due.campaign_id = v_campaign_id and not v_is_resumed;
+            if not v_is_resumed or v_due.campaign_id <> v_campaign_id then
+                v_from := '00000000-0000-0000-0000-000000000000';
+                -- The recipients that the launch has inserted up to now count as generated.
+                select coalesce(sum(s.inserted), 0), 0 into v_inserts, v_recipients
+                from campaign_runner.launch_chunks s
+                where s.launch_id = (v_due.launch).id;
+            end if;
+            v_is_resumed := false;
+            v_campaign_id := v_due.campaign_id;
+            v_scheduled_at := v_due.scheduled_at;
+            v_is_stopped := v_rows_left <= 0 or clock_timestamp() >= v_deadline;
+            exit due_campaigns when v_is_stopped;
+            v_rows_left := v_rows_left - 1;
+            continue when not v_due.is_ready;
 
-        select * into v_obstacle
-        from campaign_runner.obstacle(
-            v_due.organization_id, v_due.scheduled_at, coalesce((v_due.launch).state <> 'claimed', false),
-            p_system_user_id, p_system_user_roles, p_max_lateness_minutes, v_now
-        );
-        if found then
-            v_errors := v_errors || jsonb_build_object('campaign_id', v_due.campaign_id, 'error', v_obstacle.message);
-            continue;
-        end if;
+            select * into v_obstacle
+            from campaign_runner.obstacle(
+                v_due.organization_id, v_due.scheduled_at, v_due.launch,
+                p_system_user_id, p_system_user_roles, p_max_lateness_minutes, v_now
+            );
+            if found then
+                v_errors := v_errors
+                    || jsonb_build_object('campaign_id', v_due.campaign_id, 'error', v_obstacle.message);
+                continue;
+            end if;
 
-        if coalesce((v_due.launch).generates, campaign_runner.would_generate(v_due.campaign_id)) then
-            loop
-                select * into v_page
-                from campaign_runner.preview_page(
-                    v_due.campaign_id, v_due.organization_id, v_from, v_rows_left, true, 0
-                );
-                v_inserts := v_inserts + v_page.inserts;
-                v_recipients := v_recipients + v_page.recipients;
-                v_rows_left := v_rows_left - v_page.contacts;
-                v_from := v_page.next_from;
-                exit when v_from is null;
-                v_is_stopped := v_rows_left <= 0 or clock_timestamp() >= v_deadline;
-                exit due_campaigns when v_is_stopped;
-            end loop;
-        else
-            v_inserts := 0;
-            select count(*) into v_recipients
-            from public.campaign_recipients r
-            where r.campaign_id = v_due.campaign_id;
-        end if;
+            if coalesce((v_due.launch).generates, campaign_runner.would_generate(v_due.campaign_id)) then
+                v_rules := campaign_runner.read_rules(v_due.campaign_id);
+                loop
+                    select * into v_page
+                    from campaign_runner.preview_page(
+                        v_due.campaign_id, v_due.organization_id, v_from, v_rows_left, true, 0, v_rules
+                    );
+                    v_inserts := v_inserts + v_page.inserts;
+                    v_recipients := v_recipients + v_page.recipients;
+                    v_rows_left := v_rows_left - v_page.contacts;
+                    v_from := v_page.next_from;
+                    exit when v_from is null;
+                    v_is_stopped := v_rows_left <= 0 or clock_timestamp() >= v_deadline;
+                    exit due_campaigns when v_is_stopped;
+                end loop;
+            else
+                v_inserts := 0;
+                select count(*) into v_recipients
+                from public.campaign_recipients r
+                where r.campaign_id = v_due.campaign_id;
+            end if;
 
-        v_campaigns := v_campaigns || jsonb_build_object(
-            'campaign_id', v_due.campaign_id,
-            'organization_id', v_due.organization_id,
-            'name', v_due.name,
-            'previous_status', 'scheduled',
-            'new_status', 'sending',
-            'recipients_generated', v_inserts > 0,
-            'recipient_count', v_recipients
-        );
+            v_campaigns := v_campaigns || jsonb_build_object(
+                'campaign_id', v_due.campaign_id,
+                'organization_id', v_due.organization_id,
+                'name', v_due.name,
+                'previous_status', 'scheduled',
+                'new_status', 'sending',
+                'recipients_generated', v_inserts > 0,
+                'recipient_count', v_recipients
+            );
+        end loop;
+        exit when v_looked_at < v_campaigns_at_once;
     end loop;
 
     return jsonb_build_object(
@@ -198,46 +275,50 @@ create or replace function campaign_runner.unmatched_names(
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 set enable_nestloop = off
 set enable_seqscan = off
 as $$
 declare
-    v_blanks constant text := E' \t\n\v\f\r';
     v_emails_at_most constant integer := 10000; -- to be looked up in one statement
     v_organization_id uuid;
-    v_rules record;
+    v_row jsonb;
+    v_include_emails text[];
+    v_include_tags text[];
+    v_exclude_tags text[];
     v_emails text[];
     v_tag_names text[];
 begin
     select c.organization_id into v_organization_id from public.campaigns c where c.id = p_campaign_id;
-    select r.* into v_rules from public.campaign_target_rules r where r.campaign_id = p_campaign_id;
+    v_row := campaign_runner.rules_row(p_campaign_id, v_organization_id);
+    v_include_emails := campaign_runner.text_array(v_row -> 'include_emails');
+    v_include_tags := campaign_runner.text_array(v_row -> 'include_tags');
+    v_exclude_tags := campaign_runner.text_array(v_row -> 'exclude_tags');
 
     v_emails := array(
-        select lower(btrim(contact.email, v_blanks))
-        -- `deleted_at` may be missing in a table that is not ours, see campaign_runner.audience().
+        select contact.email
+        -- `deleted_at` may be missing in a table that is not ours, see tagged_contacts().
         from (select null::timestamptz as deleted_at) absent
         cross join lateral (
-            select c.email::text as email, deleted_at is not null as is_deleted
+            select campaign_runner.fold(c.email::text) as email, deleted_at is not null as is_deleted
             from public.contacts c
-            where c.organization_id = v_organization_id
-                and hashtextextended(lower(btrim(c.email::text, E' \t\n\v\f\r')), 0) = any (array(
-                    select hashtextextended(lower(btrim(e.name, v_blanks)), 0)
-                    from unnest(v_rules.include_emails::text[]) with ordinality as e (name, position)
+            where campaign_runner.address_hash(c.organization_id, c.email::text) = any (array(
+                    select campaign_runner.address_hash(v_organization_id, e.name)
+                    from unnest(v_include_emails) with ordinality as e (name, position)
                     where e.position <= v_emails_at_most
                 ))
+                and (c.organization_id = v_organization_id) is true
         ) contact
-        where not contact.is_deleted and btrim(contact.email, v_blanks) <> ''
+        where not contact.is_deleted and contact.email <> ''
     );
 
     -- The tables may not exist: these statements are planned only where they do.
     if to_regclass('public.contact_tags') is not null and to_regclass('public.contact_tag_assignments') is not null then
         v_tag_names := array(
-            select t.name::text
+            select campaign_runner.fold(t.name::text)
             from public.contact_tags t
             where t.organization_id = v_organization_id
-                and t.name::text = any (v_rules.include_tags::text[] || v_rules.exclude_tags::text[])
                 -- As a value, one look into the index for each tag: as a semijoin, with loops switched off, it would read
                 -- the assignments of all organizations.
                 and (select true from public.contact_tag_assignments a where a.tag_id = t.id limit 1)
@@ -247,23 +328,23 @@ begin
     return jsonb_build_object(
         'include_emails', (
             select coalesce(jsonb_agg(e.name order by e.position), '[]')
-            from unnest(v_rules.include_emails::text[]) with ordinality as e (name, position)
-            left join unnest(v_emails) as found (email) on found.email = lower(btrim(e.name, v_blanks))
+            from unnest(v_include_emails) with ordinality as e (name, position)
+            left join unnest(v_emails) as found (email) on found.email = campaign_runner.fold(e.name)
             where e.position <= v_emails_at_most and e.name is not null and found.email is null
         ),
         'include_tags', to_jsonb(array(
             select t.name
-            from unnest(v_rules.include_tags::text[]) with ordinality as t (name, position)
-            where t.name is not null and t.name <> all (coalesce(v_tag_names, '{}'))
+            from unnest(v_include_tags) with ordinality as t (name, position)
+            where t.name is not null and campaign_runner.fold(t.name) <> all (coalesce(v_tag_names, '{}'))
             order by t.position
         )),
         'exclude_tags', to_jsonb(array(
             select t.name
-            from unnest(v_rules.exclude_tags::text[]) with ordinality as t (name, position)
-            where t.name is not null and t.name <> all (coalesce(v_tag_names, '{}'))
+            from unnest(v_exclude_tags) with ordinality as t (name, position)
+            where t.name is not null and campaign_runner.fold(t.name) <> all (coalesce(v_tag_names, '{}'))
             order by t.position
         )),
-        'emails_not_looked_up', greatest(coalesce(cardinality(v_rules.include_emails), 0) - v_emails_at_most, 0)
+        'emails_not_looked_up', greatest(cardinality(v_include_emails) - v_emails_at_most, 0)
     );
 end;
 $$;
@@ -283,14 +364,14 @@ create or replace function campaign_runner.unmatched_countries(
 returns text[]
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 set enable_nestloop = off
 set enable_seqscan = off
-set plan_cache_mode = force_custom_plan
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_incremental_sort = off
 as $$
-declare
-    v_blanks constant text := E' \t\n\v\f\r';
 begin
     if cardinality(p_countries) = 0 then
         return '{}'::text[];
@@ -299,10 +380,14 @@ begin
         select named.country
         from unnest(p_countries) with ordinality as named (country, position)
         left join (
-            select distinct lower(btrim(c.country::text, E' \t\n\v\f\r')) as country
-            from public.contacts c
-            where c.organization_id = p_organization_id and c.id between p_from and p_to
-        ) present on present.country = lower(btrim(named.country, v_blanks))
+            select distinct k.country
+            from (
+                select campaign_runner.fold(c.country::text) as country
+                from public.contacts c
+                where c.organization_id = any (array[p_organization_id]) and c.id >= p_from and c.id <= p_to
+                order by c.organization_id, c.id
+            ) k
+        ) present on present.country = campaign_runner.fold(named.country)
         where present.country is null
         order by named.position
     );
@@ -320,7 +405,7 @@ create or replace function campaign_runner.addresses(
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 begin
@@ -329,14 +414,14 @@ begin
             jsonb_agg(contact.address order by contact.id) filter (where contact.address is not null),
             '[]'
         )
-        -- `mobile` may be missing in a table that is not ours, see campaign_runner.audience().
+        -- `mobile` may be missing in a table that is not ours, see tagged_contacts().
         from (select null::text as mobile) absent
         cross join lateral (
             -- A recipient whom somebody chose may have no address.
             select
                 c.id,
                 coalesce(
-                    nullif(btrim(c.email::text, E' \t\n\v\f\r'), ''), nullif(btrim(mobile::text, E' \t\n\v\f\r'), '')
+                    nullif(campaign_runner.trim(c.email::text), ''), nullif(campaign_runner.trim(mobile::text), '')
                 ) as address
             from public.contacts c
             where c.id = any (p_contact_ids)
@@ -361,7 +446,7 @@ create or replace function public.campaign_runner_preview_campaign(
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 set jit = off
 as $$
@@ -372,7 +457,7 @@ declare
     v_campaign record;
     v_launch campaign_runner.launches;
     v_cursor jsonb := p_cursor::jsonb;
-    v_fingerprint text;
+    v_rules campaign_runner.rules;
     v_from uuid;
     v_generates boolean;
     v_page record;
@@ -394,9 +479,9 @@ begin
     from campaign_runner.launches l
     where l.campaign_id = p_campaign_id and l.closed_at is null;
 
-    -- Pages that were judged by other rules do not add up with these: from the start.
-    v_fingerprint := campaign_runner.fingerprint(p_campaign_id);
-    if v_cursor ->> 'fingerprint' is distinct from v_fingerprint then
+    -- Pages that were evaluated by other rules do not add up with these: from the start.
+    v_rules := campaign_runner.read_rules(p_campaign_id);
+    if v_cursor ->> 'rules_hash' is distinct from v_rules.hash then
         v_cursor := null;
     end if;
     v_from := coalesce((v_cursor ->> 'from')::uuid, v_first);
@@ -410,16 +495,17 @@ begin
         when v_cursor is not null then array(select c from jsonb_array_elements_text(v_cursor -> 'countries') c)
         else array(
             select e
-            from public.campaign_target_rules r
-            cross join lateral unnest(r.exclude_countries::text[]) e
-            where r.campaign_id = p_campaign_id and btrim(e, E' \t\n\v\f\r') <> ''
+            from unnest(campaign_runner.text_array(
+                campaign_runner.rules_row(p_campaign_id, v_campaign.organization_id) -> 'exclude_countries'
+            )) e
+            where campaign_runner.fold(e) <> ''
         )
     end;
 
     select * into v_page
     from campaign_runner.preview_page(
         p_campaign_id, v_campaign.organization_id, v_from, p_max_rows, v_generates,
-        v_max_sample - cardinality(v_sample)
+        v_max_sample - cardinality(v_sample), v_rules
     );
     v_contacts := coalesce((v_cursor ->> 'contacts')::bigint, 0) + v_page.contacts;
     v_recipients := coalesce((v_cursor ->> 'recipients')::bigint, 0) + v_page.recipients;
@@ -436,7 +522,7 @@ begin
             'contacts', v_contacts,
             'preview', null,
             'cursor', jsonb_build_object(
-                'fingerprint', v_fingerprint, 'from', v_page.next_from, 'generates', v_generates,
+                'rules_hash', v_rules.hash, 'from', v_page.next_from, 'generates', v_generates,
                 'contacts', v_contacts, 'recipients', v_recipients, 'outsiders', v_outsiders, 'excluded', v_excluded,
                 'sample', to_jsonb(v_sample), 'countries', to_jsonb(v_countries), 'pages', v_pages
             )::text
@@ -465,7 +551,7 @@ begin
             'obstacles', to_jsonb(array(
                 select o.message
                 from campaign_runner.obstacle(
-                    v_campaign.organization_id, v_campaign.scheduled_at, coalesce(v_launch.state <> 'claimed', false),
+                    v_campaign.organization_id, v_campaign.scheduled_at, v_launch,
                     p_system_user_id, p_system_user_roles,
                     case when v_campaign.status = 'scheduled' then p_max_lateness_minutes end, now()
                 ) o
@@ -474,11 +560,11 @@ begin
                 'state', v_launch.state,
                 'inserted', (
                     select coalesce(sum(s.inserted), 0)
-                    from campaign_runner.launch_slices s
+                    from campaign_runner.launch_chunks s
                     where s.launch_id = v_launch.id
                 ),
                 'waits_because', case
-                    when not campaign_runner.is_free(v_launch, p_system_user_id, p_system_user_roles, now())
+                    when not campaign_runner.is_launch_ready(v_launch, p_system_user_id, p_system_user_roles, now())
                         then v_launch.last_error
                 end
             ) end

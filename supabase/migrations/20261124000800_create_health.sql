@@ -14,7 +14,7 @@ create or replace function campaign_runner.contact_count(
 )
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 declare
@@ -55,51 +55,40 @@ create or replace function campaign_runner.open_launches(
 returns table (kind text, launch campaign_runner.launches, name text, scheduled_at timestamptz, is_due boolean)
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 #variable_conflict use_column
 begin
     return query
-        with page as (
+        with page as materialized (
             (
-                select 'free' as kind, l as launch
+                select 'ready' as kind, l as launch
                 from campaign_runner.launches l
                 where l.closed_at is null
-                    and l.next_attempt_at is null
+                    and l.waiting is null
+                    and (p_organization_id is null or l.organization_id = p_organization_id)
+                order by l.id
+                limit p_at_most
+            )
+            union all
+            (
+                select case when l.next_attempt_at <= p_now then 'ready' else 'backing_off' end, l
+                from campaign_runner.launches l
+                where l.closed_at is null
+                    and l.waiting = 'backoff'
                     and (p_organization_id is null or l.organization_id = p_organization_id)
                 order by l.next_attempt_at, l.id
                 limit p_at_most
             )
             union all
             (
-                select 'free', l
+                select l.waiting, l
                 from campaign_runner.launches l
                 where l.closed_at is null
-                    and l.next_attempt_at <= p_now
+                    and l.waiting in ('held', 'needs_attention')
                     and (p_organization_id is null or l.organization_id = p_organization_id)
-                order by l.next_attempt_at, l.id
-                limit p_at_most
-            )
-            union all
-            (
-                select 'backing_off', l
-                from campaign_runner.launches l
-                where l.closed_at is null
-                    and l.next_attempt_at > p_now
-                    and l.next_attempt_at < 'infinity'
-                    and (p_organization_id is null or l.organization_id = p_organization_id)
-                order by l.next_attempt_at, l.id
-                limit p_at_most
-            )
-            union all
-            (
-                select case when l.failed_with = 'CR002' then 'held' else 'needs_attention' end, l
-                from campaign_runner.launches l
-                where l.closed_at is null
-                    and l.next_attempt_at >= 'infinity'
-                    and (p_organization_id is null or l.organization_id = p_organization_id)
-                order by l.next_attempt_at desc, l.id desc
+                order by l.id desc
                 limit p_at_most
             )
         )
@@ -109,13 +98,15 @@ begin
             p.launch,
             coalesce(c.name::text, (p.launch).campaign_name),
             c.scheduled_at,
-            coalesce(c.status = 'scheduled' and c.scheduled_at <= p_now, false)
+            d.campaign_id is not null
         from page p
-        left join public.campaigns c on c.id = (p.launch).campaign_id;
+        left join public.campaigns c on c.id = (p.launch).campaign_id
+        left join campaign_runner.due_campaigns(array(select (q.launch).campaign_id from page q), p_now) d
+            on d.campaign_id = (p.launch).campaign_id;
 end;
 $$;
 comment on function campaign_runner.open_launches(uuid, integer, timestamptz) is
-    'The open launches: free; backing off; held, because too late, or in need of attention, the newest of these two '
+    'The open launches: ready; backing off; held, because too late, or in need of attention, the newest of these two '
     'first. So many are read of those that never failed, may be tried again, back off, and wait for a person.';
 revoke execute on function campaign_runner.open_launches(uuid, integer, timestamptz) from public, anon, authenticated;
 grant execute on function campaign_runner.open_launches(uuid, integer, timestamptz) to service_role;
@@ -142,19 +133,19 @@ returns table (
 )
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 #variable_conflict use_column
 begin
-    -- Where the cursors lie between the bounds of their slices says nothing, as ids need not be uniform; nor does the
-    -- number of slices that are through, as the last one is cut up only when it is begun. So: the contacts that this
-    -- pass has judged, of those that the organization has. A reconcile is a second pass, and counts from the start.
+    -- Where the cursors lie between the bounds of their chunks says nothing, as ids need not be uniform; nor does the
+    -- number of chunks that are through, as the last one is cut up only when it is begun. So: the contacts that this
+    -- pass has evaluated, of those that the organization has. A reconcile is a second pass, and counts from the start.
     return query
         with under_way as materialized (
             select (o.launch).*, o.name
             from campaign_runner.open_launches(p_organization_id, p_read_at_most, p_now) o
-            where o.is_due and o.kind = 'free' and (o.launch).state in ('generating', 'reconciling')
+            where o.is_due and o.kind = 'ready' and (o.launch).state in ('generating', 'reconciling')
             order by (o.launch).id
             limit p_at_most
         ),
@@ -182,7 +173,7 @@ begin
                 coalesce(sum(s.contacts), 0)::bigint as contacts,
                 coalesce(sum(s.inserted), 0)::bigint as inserted,
                 max(s.worked_at) as worked_at
-            from campaign_runner.launch_slices s
+            from campaign_runner.launch_chunks s
             where s.launch_id = l.id
         ) done
         order by l.id;
@@ -206,15 +197,15 @@ create or replace function campaign_runner.oldest_due(
 returns table (campaign_id uuid, organization_id uuid, name text, scheduled_at timestamptz, since timestamptz)
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 #variable_conflict use_column
 begin
-    -- Not the age of the schedule: a launch that is worked on, or was tried and backed off, is not forgotten. And not
-    -- campaign_runner.due_campaigns(), which reads all that is due: where nothing calls the runner, that is everything.
+    -- Not the age of the schedule: a launch that is worked on, or was tried and backed off, is not forgotten. And not of
+    -- all that is due: where nothing calls the runner, that is everything.
     return query
-        with due_campaigns as materialized (
+        with scheduled_campaigns as materialized (
             -- A schedule of '-infinity' has no age, and would hide the others.
             select c.id, c.organization_id, coalesce(c.name::text, '') as name, c.scheduled_at
             from public.campaigns c
@@ -224,6 +215,12 @@ begin
                 and (p_organization_id is null or c.organization_id = p_organization_id)
             order by c.scheduled_at
             limit p_at_most
+        ),
+        due_campaigns as materialized (
+            select s.*
+            from scheduled_campaigns s
+            join campaign_runner.due_campaigns(array(select a.id from scheduled_campaigns a), p_now) d
+                on d.campaign_id = s.id
         ),
         untried as (
             select d.id, d.organization_id, d.name, d.scheduled_at, d.scheduled_at as since
@@ -239,8 +236,8 @@ begin
             -- call tells.
             select d.id, d.organization_id, d.name, d.scheduled_at, greatest(d.scheduled_at, t.at) as since
             from due_campaigns d
-            cross join campaign_runner.last_tick t
-            where (select count(*) from due_campaigns) >= p_at_most and not exists (select from untried)
+            cross join campaign_runner.last_call t
+            where (select count(*) from scheduled_campaigns) >= p_at_most and not exists (select from untried)
             order by d.scheduled_at desc
             limit 1
         ),
@@ -251,12 +248,12 @@ begin
                 o.name,
                 o.scheduled_at,
                 case
-                    when o.kind = 'free' then greatest(
+                    when o.kind = 'ready' then greatest(
                         o.scheduled_at,
                         (o.launch).next_attempt_at,
                         (
                             select max(s.worked_at)
-                            from campaign_runner.launch_slices s
+                            from campaign_runner.launch_chunks s
                             where s.launch_id = (o.launch).id
                         )
                     )
@@ -265,7 +262,7 @@ begin
                 end
             from campaign_runner.open_launches(p_organization_id, p_open_at_most, p_now) o
             where o.is_due
-                and campaign_runner.is_free(o.launch, p_system_user_id, p_system_user_roles, p_now)
+                and campaign_runner.is_launch_ready(o.launch, p_system_user_id, p_system_user_roles, p_now)
         )
         -- A step that is under way may have worked on it after this transaction began.
         select due.id, due.organization_id, due.name, due.scheduled_at, least(due.since, p_now)
@@ -298,7 +295,7 @@ create or replace function public.campaign_runner_health(
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 set jit = off
 -- For all that it calls too. Where a page is short, its index must be read in its order: at a million held launches a bitmap
@@ -323,7 +320,7 @@ begin
     );
     v_answer := jsonb_build_object(
         'checked_at', v_now,
-        'last_tick_at', (select t.at from campaign_runner.last_tick t where isfinite(t.at)),
+        'last_tick_at', (select t.at from campaign_runner.last_call t where isfinite(t.at)),
         'last_run_ended_at', (select max(r.closed_at) from campaign_runner.runs r),
         'oldest_due_seconds', floor(extract(epoch from v_now - v_oldest_due.since))::bigint,
         'oldest_due', case when v_oldest_due.campaign_id is not null then jsonb_build_object(
@@ -397,14 +394,14 @@ begin
     with pages as materialized (
         select o.kind, o.launch, o.name, o.is_due
         from campaign_runner.open_launches(p_organization_id, v_open_at_most, v_now) o
-        where o.kind <> 'free'
+        where o.kind <> 'ready'
     ),
     waiting as (
         select p.kind, p.launch, p.name, row_number() over (
             partition by p.kind order by (p.launch).next_attempt_at, (p.launch).id desc
         ) as position
         from pages p
-        where p.is_due and not campaign_runner.is_free(p.launch, p_system_user_id, p_system_user_roles, v_now)
+        where p.is_due and not campaign_runner.is_launch_ready(p.launch, p_system_user_id, p_system_user_roles, v_now)
     ),
     lists as (
         select
@@ -423,7 +420,7 @@ begin
                             'organization_id', (w.launch).organization_id,
                             'name', w.name,
                             'attempts', (w.launch).attempts,
-                            'next_attempt_at', nullif((w.launch).next_attempt_at, 'infinity'),
+                            'next_attempt_at', (w.launch).next_attempt_at,
                             'last_error', (w.launch).last_error
                         )
                         order by w.position
@@ -480,7 +477,7 @@ create or replace function campaign_runner.prune(
 returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 set lock_timeout = '250ms'
 set enable_seqscan = off
@@ -512,18 +509,18 @@ begin
         limit p_max_rows
         for update skip locked
     );
-    -- A huge audience has thousands of slices, and its launch goes when the last of them has gone.
-    delete from campaign_runner.launch_slices s
+    -- A huge audience has thousands of chunks, and its launch goes when the last of them has gone.
+    delete from campaign_runner.launch_chunks s
     where s.ctid = any (array(
         select o.ctid
-        from campaign_runner.launch_slices o
+        from campaign_runner.launch_chunks o
         where o.launch_id = any (v_launch_ids)
         limit p_max_rows
         for update skip locked
     ));
     delete from campaign_runner.launches l
     where l.id = any (v_launch_ids)
-        and not exists (select from campaign_runner.launch_slices s where s.launch_id = l.id);
+        and not exists (select from campaign_runner.launch_chunks s where s.launch_id = l.id);
 
     delete from campaign_runner.runs r
     where r.ctid = any (array(
@@ -555,7 +552,7 @@ exception
 end;
 $$;
 comment on function campaign_runner.prune(timestamptz, integer) is
-    'Deletes closed launches with their slices, runs and their errors that are older than 90 days, up to so many rows of '
+    'Deletes closed launches with their chunks, runs and their errors that are older than 90 days, up to so many rows of '
     'each table. Waits for nobody, and raises nothing: the report that calls it has more to lose.';
 revoke execute on function campaign_runner.prune(timestamptz, integer) from public, anon, authenticated;
 grant execute on function campaign_runner.prune(timestamptz, integer) to service_role;

@@ -1,5 +1,5 @@
 -- Purpose: the launches of one campaign, for the people who ask what became of it.
--- Tables:  reads campaigns, campaign_runner.launches, .launch_slices
+-- Tables:  reads campaigns, campaign_runner.launches, .launch_chunks
 -- Rerun:   safe.
 -- Undo:    supabase/uninstall.sql drops the function.
 
@@ -10,7 +10,7 @@ create or replace function public.campaign_runner_history(
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 set jit = off
 as $$
@@ -52,20 +52,23 @@ begin
                         'late_seconds', extract(epoch from s.late_by),
                         'generates', s.generates,
                         'contacts', s.contacts,
-                        -- Of an open launch: what its slices have written up to now.
+                        -- Of an open launch: what its chunks have written up to now.
                         'recipients_inserted', coalesce(
                             s.recipients_inserted,
                             (
-                                select sum(slice.inserted)::bigint
-                                from campaign_runner.launch_slices slice
-                                where slice.launch_id = s.id
+                                select sum(chunk.inserted)::bigint
+                                from campaign_runner.launch_chunks chunk
+                                where chunk.launch_id = s.id
                             )
                         ),
                         'recipient_count', s.recipient_count,
+                        'recipients_before', s.recipients_before,
+                        'pending_before', s.pending_before,
                         'excluded', s.excluded,
+                        'unmatched', s.unmatched,
                         'attempts', s.attempts,
-                        'next_attempt_at', case when isfinite(s.next_attempt_at) then s.next_attempt_at end,
-                        'waits_for_a_person', s.closed_at is null and s.next_attempt_at is not distinct from 'infinity',
+                        'next_attempt_at', s.next_attempt_at,
+                        'waits_for_a_person', coalesce(s.closed_at is null and s.waiting in ('held', 'needs_attention'), false),
                         'error', s.last_error
                     )
                     order by s.id desc

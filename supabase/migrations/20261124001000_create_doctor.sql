@@ -1,5 +1,5 @@
 -- Purpose: what the command `doctor` asks the database: is everything there that the runner needs, and in order.
--- Tables:  reads the catalogs, profiles, organization_members, organizations, campaigns, contacts, campaign_runner.last_tick
+-- Tables:  reads the catalogs, profiles, organization_members, organizations, campaigns, contacts, campaign_runner.last_call
 -- Rerun:   safe.
 -- Undo:    supabase/uninstall.sql drops the function and the schema campaign_runner.
 
@@ -7,21 +7,27 @@ create or replace function campaign_runner.missing_indexes()
 returns table (index_name text, is_invalid boolean, command text)
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return query
         with needed (name, table_name, columns, definition) as (
             values
                 -- Without columns: one that is known by its name alone, as it has a condition or an expression.
-                ('campaign_runner_due_idx', 'public.campaigns', null, '(scheduled_at) where status = ''scheduled'''),
+                ('campaign_runner_due_idx', 'public.campaigns', null, '(scheduled_at, id) where status = ''scheduled'''),
                 (
                     'campaign_runner_contacts_idx', 'public.contacts', array['organization_id', 'id'],
                     '(organization_id, id)'
                 ),
                 (
                     'campaign_runner_addresses_idx', 'public.contacts', null,
-                    '(organization_id, hashtextextended(lower(btrim(email::text, E'' \t\n\v\f\r'')), 0), id)'
+                    '(hashtextextended(lower(btrim(email::text, E'' \t\n\v\f\r\u00a0\u200b\u200c\u200d\u202f\u2060\ufeff'')), '
+                    'uuid_hash_extended(organization_id, 0)), id)'
+                ),
+                (
+                    'campaign_runner_opted_out_idx', 'public.contacts', null,
+                    '(hashtextextended(lower(btrim(email::text, E'' \t\n\v\f\r\u00a0\u200b\u200c\u200d\u202f\u2060\ufeff'')), '
+                    'uuid_hash_extended(organization_id, 0))) where not is_subscribed'
                 ),
                 (
                     'campaign_runner_recipients_idx', 'public.campaign_recipients', array['campaign_id', 'contact_id'],
@@ -66,34 +72,43 @@ create or replace function campaign_runner.shared_addresses(
 )
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
--- In the order of the index, so that the limit bounds what is read.
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
+set enable_incremental_sort = off
 as $$
 begin
-    -- Contacts with one address are neighbours there, and the order of the hashes has nothing to do with who they are: the
-    -- first contacts are a fair sample of all, within which no duplicate is missed.
-    select coalesce(sum(shared.n), 0), count(*) filter (where shared.live > 1) into contacts, addresses
-    from (
-        select count(*) as n, count(*) filter (where not sampled.is_deleted and sampled.address <> '') as live
-        -- `deleted_at` may be missing in a table that is not ours, see campaign_runner.audience().
+    -- The first contacts by id, and for each of them a look for a twin.
+    select count(*), count(distinct sampled.address) filter (where not sampled.is_deleted and sampled.address <> '' and (
+        select true
         from (select null::timestamptz as deleted_at) absent
         cross join lateral (
-            select lower(btrim(c.email::text, E' \t\n\v\f\r')) as address, deleted_at is not null as is_deleted
+            select c.id, deleted_at is not null as is_deleted
             from public.contacts c
-            where c.organization_id = p_organization_id
-            order by c.organization_id, hashtextextended(lower(btrim(c.email::text, E' \t\n\v\f\r')), 0), c.id
-            limit p_max_contacts
-        ) sampled
-        group by sampled.address
-    ) shared;
+            where campaign_runner.address_hash(c.organization_id, c.email::text)
+                    = campaign_runner.address_hash(p_organization_id, sampled.address)
+                and (c.organization_id = p_organization_id) is true
+                and (campaign_runner.fold(c.email::text) = sampled.address) is true
+        ) twin
+        where twin.id <> sampled.id and not twin.is_deleted
+        limit 1
+    ))
+    into contacts, addresses
+    -- `deleted_at` may be missing in a table that is not ours, see tagged_contacts().
+    from (select null::timestamptz as deleted_at) absent
+    cross join lateral (
+        select c.id, campaign_runner.fold(c.email::text) as address, deleted_at is not null as is_deleted
+        from public.contacts c
+        where c.organization_id = any (array[p_organization_id])
+        order by c.organization_id, c.id
+        limit p_max_contacts
+    ) sampled;
 end;
 $$;
 comment on function campaign_runner.shared_addresses(uuid, integer) is
-    'How many addresses several live contacts of the organization have, among up to p_max_contacts of its contacts.';
+    'How many addresses of the first p_max_contacts contacts of the organization several of its live contacts have.';
 revoke execute on function campaign_runner.shared_addresses(uuid, integer) from public, anon, authenticated;
 grant execute on function campaign_runner.shared_addresses(uuid, integer) to service_role;
 
@@ -106,7 +121,7 @@ create or replace function campaign_runner.examine(
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 declare
@@ -233,7 +248,7 @@ begin
                         select from public.campaigns c where c.status = 'scheduled' and c.scheduled_at <= now()
                     )
                 )
-                from campaign_runner.last_tick t
+                from campaign_runner.last_call t
             );
     end case;
 end;
@@ -252,7 +267,7 @@ create or replace function public.campaign_runner_doctor(
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set row_security = off
 set jit = off
 as $$

@@ -14,15 +14,15 @@ as
         contact.mobile,
         contact.first_name,
         contact.last_name
-    -- These columns may be missing in a table that is not ours, see campaign_runner.audience: NULL then.
+    -- These columns may be missing in a table that is not ours, see campaign_runner.tagged_contacts: NULL then.
     from (select null::text as mobile, null::text as first_name, null::text as last_name) absent
     cross join public.campaign_recipients r
     join public.campaigns c on c.id = r.campaign_id
     cross join lateral (
         select
             k.id,
-            nullif(btrim(k.email::text, E' \t\n\v\f\r'), '') as email,
-            nullif(btrim(mobile::text, E' \t\n\v\f\r'), '') as mobile,
+            nullif(campaign_runner.trim(k.email::text), '') as email,
+            nullif(campaign_runner.trim(mobile::text), '') as mobile,
             first_name::text as first_name,
             last_name::text as last_name
         from public.contacts k
@@ -31,65 +31,20 @@ as
     ) contact
     where c.status = 'sending'
         -- As a case, which the planner does not take for selective. Where it knows nothing of the recipients yet, which is so
-        -- after each first launch, it expected a handful, and judged all of them before it sorted and showed 500.
+        -- after each first launch, it expected a handful, and evaluated all of them before it sorted and showed 500.
         and case when r.status = 'pending' then true else false end
-        -- The verdict of the launch itself, of one contact: up to the next one of the organization. As a scalar, which
-        -- stays a filter: as a join the planner took it for selective, and judged a million before it showed 500.
+        -- Nothing is handed over while a launch generates: recipients are missing, or too many.
+        and not exists (
+            select from campaign_runner.launches l
+            where l.campaign_id = c.id and l.closed_at is null and l.generates
+        )
+        -- As a scalar, which stays a filter: as a join the planner took it for selective, and evaluated a million before it
+        -- showed 500. A contact that came to the address later takes no mail away, unless it is a recipient too.
         and (
-            select a.reason is null
-                -- Whom an equal address kept out of the launch is no recipient. A contact that came to the address later
-                -- takes nobody's mail away, unless it is a recipient too.
-                or (
-                    a.reason = 'duplicate_address'
-                    and not exists (
-                        select
-                        from public.contacts rival
-                        join public.campaign_recipients other
-                            on other.campaign_id = r.campaign_id and other.contact_id = rival.id
-                        where rival.organization_id = c.organization_id
-                            and hashtextextended(lower(btrim(rival.email::text, E' \t\n\v\f\r')), 0)
-                            = hashtextextended(lower(contact.email), 0)
-                            and rival.id < r.contact_id
-                            -- It got the mail, or it would get it now.
-                            and (
-                                other.status <> 'pending'
-                                or (
-                                    select coalesce(verdict.reason, 'duplicate_address') = 'duplicate_address'
-                                    from campaign_runner.audience(
-                                        r.campaign_id,
-                                        rival.id,
-                                        coalesce(
-                                            (
-                                                select following.id
-                                                from public.contacts following
-                                                where following.organization_id = c.organization_id
-                                                    and following.id > rival.id
-                                                order by following.id
-                                                limit 1
-                                            ),
-                                            'ffffffff-ffff-ffff-ffff-ffffffffffff'
-                                        )
-                                    ) verdict
-                                    where verdict.contact_id = rival.id
-                                )
-                            )
-                    )
-                )
-            from campaign_runner.audience(
-                r.campaign_id,
-                r.contact_id,
-                coalesce(
-                    (
-                        select following.id
-                        from public.contacts following
-                        where following.organization_id = c.organization_id and following.id > r.contact_id
-                        order by following.id
-                        limit 1
-                    ),
-                    'ffffffff-ffff-ffff-ffff-ffffffffffff'
-                )
-            ) a
-            where a.contact_id = r.contact_id
+            select e.reason is null
+            from campaign_runner.evaluate_contacts(
+                r.campaign_id, p_contact_ids => array[r.contact_id], p_among_recipients => true
+            ) e
         );
 comment on view public.campaign_runner_sendable is
     'What may be sent now: the pending recipients of sending campaigns whose contacts get the campaign by its audience of '

@@ -8,7 +8,7 @@ create or replace function campaign_runner.schema_version()
 returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return '20261124009900';

@@ -73,7 +73,7 @@ def dry_run(rounds: int) -> Iterator[Ratio]:
         organization = bed.organization(MILLION)
         campaign = bed.campaign(organization)
         bed.settle("contacts", "campaigns")
-        query = "select count(*) from campaign_runner.audience(%s) where reason is null"
+        query = "select count(*) from campaign_runner.evaluate_contacts(%s) where reason is null"
         by_hand = """
             select count(*) from public.contacts
             where organization_id = %s and is_active and is_subscribed and deleted_at is null
@@ -169,7 +169,7 @@ def _store(bed: Bed, *, campaigns: int, recipients: int) -> None:
         )
         superuser.execute(
             "insert into campaign_runner.launches (campaign_id, organization_id, campaign_name, state, scheduled_at,"
-            " fingerprint, generates, closed_at, run_id, system_user_id, recipient_count)"
+            " rules_hash, generates, closed_at, run_id, system_user_id, recipient_count)"
             " select id, organization_id, name, 'launched', scheduled_at, '', true, scheduled_at, gen_random_uuid(),"
             " %s, %s from public.campaigns",
             (bed.system_user, recipients // campaigns),

@@ -299,7 +299,7 @@ class Machine(RuleBasedStateMachine):
         assert campaign["status"] == "scheduled"
         assert launch["scheduled_at"] == campaign["scheduled_at"]
         made_before = {r["contact_id"] for r in tables["campaign_recipients"] if r["campaign_id"] == campaign_id}
-        if earlier is None or earlier["state"] == "claimed":
+        if earlier is None or earlier["state"] == "opened":
             assert launch["generates"] == (not made_before)
         verdicts = oracle.audience(tables, campaign_id)
         if not launch["generates"]:
@@ -341,7 +341,7 @@ class Machine(RuleBasedStateMachine):
 
     def _launches(self, connection: Connection) -> dict[int, Row]:
         launches = records.rows(connection, "select * from campaign_runner.launches")
-        slices = records.rows(connection, "select * from campaign_runner.launch_slices")
+        slices = records.rows(connection, "select * from campaign_runner.launch_chunks")
         for launch in launches:
             launch["ranges"] = [
                 (each["lo"], each["cursor"] or (None if each["hi"] == LAST else each["hi"]))

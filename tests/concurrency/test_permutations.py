@@ -120,7 +120,8 @@ def test_claim_pause__a_campaign_paused_before_the_flip_stays_paused(
     editor.commit()
     assert run.step() | {"to_report": None} == {
         "work_left": False, "laid_out": False, "busy": 0, "contacts": 0, "reconciled": 0, "launched": 0, "failed": 0,
-        "timed_out": False, "to_report": None
+        "timed_out": False,
+        "trouble": None, "to_report": None
     }  # fmt: skip
     assert records.status(database, campaign) == "paused"
 
@@ -150,7 +151,7 @@ def test_flip_edit_rules__rules_that_are_being_edited_are_not_launched_by(
 def test_generate_edit_rules__the_audience_is_made_anew_by_the_new_rules(
     run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
-    run.first_slice(max_rows=60)
+    run.first_chunk(max_rows=60)
     run.step(max_rows=60)
     assert len(records.recipients(database, campaign)) > 30
     editor.execute(
@@ -166,7 +167,7 @@ def test_generate_edit_rules__the_audience_is_made_anew_by_the_new_rules(
 def test_generate_unsubscribe__who_unsubscribes_behind_the_cursor_is_no_recipient(
     run: Automation, campaign: UUID, database: Connection
 ) -> None:
-    run.first_slice(max_rows=30)
+    run.first_chunk(max_rows=30)
     database.execute(
         "update contacts set is_subscribed = false where id in (select contact_id from campaign_recipients limit 10)"
     )
@@ -180,7 +181,7 @@ def test_slice_slice_edit_rules__rules_edited_when_nobody_could_end_the_launch_h
     """Each of the two steps that work on the last two slices sees the other's as unfinished, so neither flips."""
     progress = (
         "select l.state, count(s.cursor) from campaign_runner.launches l"
-        " left join campaign_runner.launch_slices s on s.launch_id = l.id group by l.id"
+        " left join campaign_runner.launch_chunks s on s.launch_id = l.id group by l.id"
     )
     run.step(max_rows=10)
     while database.execute(progress).fetchall() != [("reconciling", 2)]:
@@ -204,7 +205,7 @@ def test_slice_slice_edit_rules__rules_edited_when_nobody_could_end_the_launch_h
 def test_slice_deliver__a_row_that_stops_being_pending_while_we_wait_for_it_is_not_deleted(
     run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
-    run.first_slice(max_rows=30)
+    run.first_chunk(max_rows=30)
     [(contact,)] = database.execute("select min(contact_id::text) from campaign_recipients").fetchall()
     database.execute("update contacts set is_subscribed = false where id = %s", (contact,))
     editor.execute("update campaign_recipients set status = 'sent' where contact_id = %s", (contact,))
@@ -264,7 +265,7 @@ def test_flip_unsubscribe__whoever_unsubscribed_before_a_held_up_flip_is_no_reci
 def test_flip_delete__a_campaign_that_is_being_deleted_is_not_launched(
     run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
-    run.first_slice(max_rows=30)
+    run.first_chunk(max_rows=30)
     editor.execute("delete from campaigns where id = %s", (campaign,))
     while (answer := run.step(max_rows=30))["work_left"]:
         pass

@@ -148,8 +148,12 @@ def worlds(draw: st.DrawFn) -> World:
 
 @pytest.fixture
 def empty(database: Connection) -> Callable[[], None]:
-    """Empties the tables. Recipients may cross tenants here, as in a project that is not of our making."""
+    """Empties the tables. Recipients and tags may cross tenants here, as in a project that is not of our making."""
     database.execute("alter table campaign_recipients drop constraint campaign_recipients_contact_of_tenant")
+    database.execute(
+        "alter table contact_tag_assignments drop constraint contact_tag_assignments_contact_of_tenant,"
+        " drop constraint contact_tag_assignments_tag_of_tenant"
+    )
 
     def empty() -> None:
         database.execute("delete from campaign_recipients")
@@ -161,7 +165,7 @@ def empty(database: Connection) -> Callable[[], None]:
 
 def judged(database: Connection, campaign: UUID, *bounds: UUID) -> list[tuple[UUID, str | None]]:
     arguments = ", ".join(["%s"] * (1 + len(bounds)))
-    query = f"select contact_id, reason from campaign_runner.audience({arguments})"
+    query = f"select contact_id, reason from campaign_runner.evaluate_contacts({arguments})"
     return [(row["contact_id"], row["reason"]) for row in records.rows(database, query, campaign, *bounds)]
 
 

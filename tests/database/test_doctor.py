@@ -122,7 +122,7 @@ def test_the_last_call_is_told_and_whether_a_campaign_waits_for_the_next_one(
     database: Connection,
 ) -> None:
     factory.campaign(organization, due_in=due_in)
-    database.execute("update campaign_runner.last_tick set at = " + last)
+    database.execute("update campaign_runner.last_call set at = " + last)
     tick = facts(automation())["tick"]
     assert (tick["seconds_ago"] and tick["seconds_ago"] // 60) == minutes
     assert tick["is_any_due"] is (due_in < timedelta(0))
@@ -147,7 +147,7 @@ def test_the_commands_that_build_an_index_are_those_of_the_readme(database: Conn
     database.execute("create table campaign_recipients (campaign_id uuid, contact_id uuid)")
     database.execute("create table contact_tag_assignments (tag_id uuid, contact_id uuid)")
     database.execute("alter table contacts drop constraint contacts_tenant_key cascade")
-    database.execute("drop index campaign_runner_due_idx, campaign_runner_addresses_idx")
+    database.execute("drop index campaign_runner_due_idx, campaign_runner_addresses_idx, campaign_runner_opted_out_idx")
     commands = records.rows(database, "select command from campaign_runner.missing_indexes()")
     assert {row["command"] for row in commands} == set(block.strip().splitlines())
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from local.migration import MIGRATIONS
@@ -21,6 +22,7 @@ from tests.support.automation import Automation
 from tests.support.factory import Factory
 
 ROOT = Path(__file__).parents[2]
+UNINSTALL = (ROOT / "supabase" / "uninstall.sql").read_bytes()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 # Lines of the two kinds of diagrams, as far as the pages use them.
@@ -151,3 +153,26 @@ def test_launches_take_just_the_ways_that_the_picture_shows(
     taken = set(database.execute("select before, after from ways where before <> after").fetchall())
     ends = {("launched", "[*]"), ("abandoned", "[*]")}
     assert taken | ends == arrows("reconciling")
+
+
+def test_uninstalling_is_refused_while_launches_are_half_done_until_they_are_ended_as_the_page_says(
+    organization: UUID, factory: Factory, automation: Callable[..., Automation], database: Connection
+) -> None:
+    factory.contacts(organization, 6)
+    campaigns = [factory.campaign(organization) for _ in range(6)]
+    run = automation(max_rows=2)
+    for _ in range(2 * len(campaigns)):  # each is cut into chunks, and then begun
+        run.step()
+
+    with pytest.raises(psycopg.errors.RaiseException) as refused:
+        database.execute(UNINSTALL)
+
+    assert len([campaign for campaign in campaigns if str(campaign) in str(refused.value)]) == 5
+    assert "and others" in str(refused.value)
+    assert database.execute("select to_regclass('public.campaign_runner_sendable') is not null").fetchone() == (True,)
+    [block] = [text for text in blocks(ROOT / "docs" / "operations.md", "sql") if "'paused'" in text]
+    for campaign in campaigns:
+        for statement in filter(str.strip, block.replace("$1", "%s").split(";")):
+            database.execute(statement.encode(), (campaign,))
+    database.execute(UNINSTALL)
+    assert database.execute("select to_regnamespace('campaign_runner') is null").fetchone() == (True,)

@@ -14,6 +14,7 @@ from tests.conftest import Connection
 from tests.support import records
 from tests.support.automation import Automation
 from tests.support.factory import Factory
+from tests.support.refusal import refuse
 
 Automate = Callable[..., Automation]
 
@@ -84,9 +85,11 @@ def test_an_idle_tick_and_a_run_are_told_apart(organization: UUID, factory: Fact
 
 
 def test_a_campaign_that_failed_is_no_late_one_until_its_next_attempt_is(
-    factory: Factory, automation: Automate, database: Connection
+    factory: Factory, automation: Automate, system_user: UUID, database: Connection
 ) -> None:
-    factory.campaign(factory.organization(), name="failing")
+    organization = factory.organization(system_user)
+    factory.contact(organization)
+    refuse(database, factory.campaign(organization, name="failing"))
     make_late(database, failing=600)
     automation().launch()
 
@@ -95,7 +98,7 @@ def test_a_campaign_that_failed_is_no_late_one_until_its_next_attempt_is(
     [campaign] = backing_off["backing_off"]["campaigns"]
     assert campaign["attempts"] == 1
     assert campaign["next_attempt_at"] is not None
-    assert "may not act for this organization" in campaign["last_error"]
+    assert "P0001" in campaign["last_error"]
     assert backing_off["oldest_due"] is None
 
     database.execute("update campaign_runner.launches set next_attempt_at = now() - interval '3 minutes'")
@@ -133,7 +136,7 @@ def test_what_a_person_took_back_needs_nobody(
 ) -> None:
     campaign = factory.campaign(factory.organization(), name="failing")
     automation().launch()
-    database.execute("update campaign_runner.launches set next_attempt_at = 'infinity'")
+    database.execute("update campaign_runner.launches set waiting = 'needs_attention', next_attempt_at = null")
     assert named(automation().health()) == {"needs_attention": ["failing"]}
 
     if change == "deleted":
@@ -181,10 +184,10 @@ def test_a_launch_that_is_worked_on_is_not_late_and_one_that_stands_still_is(
     factory.contacts(organization, 8)
     factory.campaign(organization, name="large")
     make_late(database, large=60)
-    automation(max_rows=2).first_slice()
+    automation(max_rows=2).first_chunk()
     assert automation().health()["oldest_due_seconds"] < 60
 
-    database.execute("update campaign_runner.launch_slices set worked_at = now() - interval '20 minutes'")
+    database.execute("update campaign_runner.launch_chunks set worked_at = now() - interval '20 minutes'")
 
     assert 1200 <= automation().health()["oldest_due_seconds"] < 1260
 
@@ -251,7 +254,7 @@ def test_one_organization_hears_of_no_other(
 
     everybody, ours = automation().health(), automation(organization=organization).health()
 
-    assert set(named(everybody)) == {"unscheduled", "generating", "backing_off"}
+    assert set(named(everybody)) == {"unscheduled", "generating", "needs_attention"}
     assert named(ours) == {}
     assert (ours["due"]["count"], ours["oldest_due"]) == (0, None)
 
@@ -273,7 +276,7 @@ def test_it_writes_nothing_and_has_the_shape_that_the_package_expects(
     health = automation().health()
 
     assert records.everything(database) == before
-    assert set(named(health)) == {"unscheduled", "generating", "backing_off"}
+    assert set(named(health)) == {"unscheduled", "generating", "needs_attention"}
     assert Health.model_validate(health).model_dump(mode="json").keys() == health.keys()
 
 
@@ -281,7 +284,7 @@ def test_it_reads_no_ledger_from_end_to_end(
     organization: UUID, factory: Factory, database: Connection, database_url: str, system_user: UUID
 ) -> None:
     """Neither where all is done, nor where all is held; and behind so many, the age of the last call is what tells."""
-    database.execute("update campaign_runner.last_tick set at = now() - interval '1 hour'")
+    database.execute("update campaign_runner.last_call set at = now() - interval '1 hour'")
     database.execute(
         "insert into campaigns (organization_id, name, status, scheduled_at)"
         " select %s, g::text, case when g <= 20000 then 'sending' else 'scheduled' end, now() - interval '1 day'"
@@ -290,12 +293,12 @@ def test_it_reads_no_ledger_from_end_to_end(
     )
     database.execute(
         "insert into campaign_runner.launches (campaign_id, organization_id, campaign_name, state, scheduled_at,"
-        " fingerprint, generates, closed_at, run_id, system_user_id, recipient_count, next_attempt_at, failed_with,"
+        " rules_hash, generates, closed_at, run_id, system_user_id, recipient_count, waiting, failed_with,"
         " failed_version)"
         " select c.id, c.organization_id, c.name, o.state, c.scheduled_at, '', true,"
         " case when o.state = 'launched' then now() end, gen_random_uuid(), gen_random_uuid(), 0,"
-        " case when o.state = 'claimed' then 'infinity'::timestamptz end, 'CR002', campaign_runner.version(c.id)"
-        " from campaigns c, lateral (select case c.status when 'sending' then 'launched' else 'claimed' end as state) o"
+        " case when o.state = 'opened' then 'held' end, 'CR002', campaign_runner.version(c.id)"
+        " from campaigns c, lateral (select case c.status when 'sending' then 'launched' else 'opened' end as state) o"
     )
     with psycopg.connect(database_url, autocommit=True) as session, session.transaction():
         health = Automation(session, system_user).health()
@@ -309,7 +312,7 @@ def test_it_reads_no_ledger_from_end_to_end(
     assert health["due"] == {"count": 10_000, "is_capped": True}
     assert health["oldest_due_seconds"] // 60 == 60
     assert read["through"] <= 10_001  # of the count, if that
-    assert read["picked"] <= 42_000  # 10,000 for the oldest that is due, as many for the count, the rest for the lists
+    assert read["picked"] <= 52_000  # 10,000 twice for the oldest, once for the count, the rest for lists
 
 
 @pytest.mark.parametrize("scheduled_at", ["-infinity", "0044-03-15 BC"])
@@ -331,7 +334,7 @@ def test_a_launch_that_is_worked_on_at_this_moment_waits_for_no_negative_time(
 ) -> None:
     factory.contacts(organization, 8)
     factory.campaign(organization)
-    automation(max_rows=2).first_slice()
-    database.execute("update campaign_runner.launch_slices set worked_at = now() + interval '1 minute'")
+    automation(max_rows=2).first_chunk()
+    database.execute("update campaign_runner.launch_chunks set worked_at = now() + interval '1 minute'")
 
     assert automation().health()["oldest_due_seconds"] == 0

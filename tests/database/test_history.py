@@ -102,7 +102,7 @@ def test_a_failure_is_told_in_our_words_and_never_in_those_of_the_database(
     assert "CANARY" not in str(launch)
     assert (launch["attempts"], launch["closed_at"], launch["waits_for_a_person"]) == (1, None, False)
     assert launch["next_attempt_at"] is not None
-    database.execute("update campaign_runner.launches set next_attempt_at = 'infinity'")
+    database.execute("update campaign_runner.launches set waiting = 'needs_attention', next_attempt_at = null")
     [launch] = automation().history(campaign)["launches"]
     assert (launch["next_attempt_at"], launch["waits_for_a_person"]) == (None, True)
 
@@ -112,7 +112,7 @@ def test_an_open_launch_tells_what_it_has_written_up_to_now(
 ) -> None:
     factory.contacts(organization, 5)
     campaign = factory.campaign(organization)
-    automation(max_rows=4).first_slice()
+    automation(max_rows=4).first_chunk()
     [launch] = automation().history(campaign)["launches"]
     assert (launch["state"], launch["recipients_inserted"], launch["recipient_count"]) == ("generating", 2, None)
 

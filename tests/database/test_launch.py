@@ -78,7 +78,7 @@ def test_a_campaign_that_is_not_due_is_not_touched(
     assert records.status(database, campaign) == status
     after = records.everything(database)
     assert {table for table in after if after[table] != before[table]} <= {
-        "campaign_runner.last_tick",
+        "campaign_runner.last_call",
         "campaign_runner.runs",
     }
 
@@ -91,7 +91,7 @@ def test_a_step_with_nothing_due_says_that_nothing_is_left_and_opens_no_run(
     assert (answer["work_left"], answer["busy"], answer["launched"], answer["failed"]) == (False, 0, 0, 0)
     assert answer["to_report"] is False
     assert records.rows(database, "select from campaign_runner.runs") == []
-    assert records.rows(database, "select from campaign_runner.last_tick where at > now() - interval '1 minute'")
+    assert records.rows(database, "select from campaign_runner.last_call where at > now() - interval '1 minute'")
 
 
 def test_the_second_run_finds_nothing_to_do(
@@ -189,7 +189,7 @@ def test_an_audience_of_up_to_four_steps_is_reconciled_as_one_slice_and_so_exact
     run.step()
     while records.launch(database, campaign)["state"] == "generating":
         run.step()
-    slices = records.rows(database, "select cursor from campaign_runner.launch_slices")
+    slices = records.rows(database, "select cursor from campaign_runner.launch_chunks")
     assert all(row["cursor"] is not None for row in slices)
     assert (len(slices) == 1) is is_one
     assert (run.step()["launched"] == 1) is is_one
@@ -201,7 +201,7 @@ def test_a_launch_that_was_interrupted_is_completed_by_the_next_run(
     contacts = factory.contacts(organization, 10)
     campaign = factory.campaign(organization)
     interrupted = automation(max_rows=8)
-    interrupted.first_slice()
+    interrupted.first_chunk()
     assert records.status(database, campaign) == "scheduled"
     assert 0 < len(records.recipients(database, campaign)) < 10
 
@@ -310,13 +310,53 @@ def test_small_campaigns_go_ahead_of_the_next_slice_of_a_huge_one(
     factory.contacts(small, 4)  # which do not fit beside a slice
     slow = factory.campaign(huge, due_in=timedelta(hours=-1))
     run = automation(max_rows=5)
-    run.first_slice()
+    run.first_chunk()
     fast = factory.campaign(small)
 
     run.step()
 
     assert records.status(database, fast) == "sending"
     assert records.status(database, slow) == "scheduled"
+
+
+def test_a_due_campaign_among_many_that_cannot_be_launched_has_its_turn(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    """More than a step looks at stand before the campaign, and more behind."""
+    closed = factory.organization()
+    database.execute("alter table organizations add is_active boolean default true")
+    factory.update("organizations", closed, is_active=False)
+    for minutes, number in ((60, 1_200), (1, 300)):
+        database.execute(
+            "insert into campaigns (organization_id, name, status, scheduled_at)"
+            " select %s, n, 'scheduled', now() - make_interval(mins => %s) from generate_series(1, %s) n",
+            (closed, minutes, number),
+        )
+    for _ in range(2):
+        campaign = factory.campaign(organization, due_in=timedelta(minutes=-30))
+        assert sum(automation().step()["launched"] for _ in range(3)) == 1
+        assert records.status(database, campaign) == "sending"
+
+
+def test_an_edited_campaign_among_many_that_wait_has_its_turn(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    database.execute(
+        "insert into campaigns (organization_id, name, status, scheduled_at)"
+        " select %s, n, 'scheduled', now() - interval '1 hour' from generate_series(1, 1200) n",
+        (organization,),
+    )
+    database.execute(
+        "insert into campaign_runner.launches"
+        " (campaign_id, organization_id, campaign_name, scheduled_at, waiting, failed_with, failed_version)"
+        " select id, organization_id, name, scheduled_at, 'needs_attention', 'P0001', campaign_runner.version(id)"
+        " from campaigns"
+    )
+    for order in ("asc", "desc"):
+        [(campaign,)] = database.execute(f"select id from campaigns order by id {order} limit 1".encode()).fetchall()
+        factory.update("campaigns", campaign, name="Corrected")
+        assert sum(automation().step()["launched"] for _ in range(3)) == 1
+        assert records.status(database, campaign) == "sending"
 
 
 def test_a_run_for_one_organization_leaves_the_others_alone(
@@ -337,6 +377,11 @@ def test_no_contact_of_another_organization_becomes_a_recipient(
 ) -> None:
     mine = factory.contacts(organization, 3)
     foreign = factory.organization()
+    # As in a project whose assignments have no keys of the tenant.
+    database.execute(
+        "alter table contact_tag_assignments drop constraint contact_tag_assignments_contact_of_tenant,"
+        " drop constraint contact_tag_assignments_tag_of_tenant"
+    )
     factory.tag(organization, "vip", *factory.contacts(foreign, 3), mine[0])
     factory.tag(foreign, "vip", mine[1])
     campaign = factory.campaign(organization, rules={"include_tags": ["vip"]})
@@ -424,7 +469,7 @@ def test_two_open_launches_of_one_campaign_cannot_exist(
     with pytest.raises(Exception, match="launches_one_open_per_campaign"):
         database.execute(
             "insert into campaign_runner.launches"
-            " (campaign_id, organization_id, campaign_name, scheduled_at, fingerprint)"
+            " (campaign_id, organization_id, campaign_name, scheduled_at, rules_hash)"
             " values (%s, %s, 'again', now(), '')",
             (again["campaign_id"], again["organization_id"]),
         )

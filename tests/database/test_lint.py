@@ -34,6 +34,14 @@ ACCEPTED = {
     ),
 }
 
+# The function of the project that call_exclusions() calls.
+HOOK = """
+    create function public.campaign_runner_exclusions(p_campaign_id uuid, p_contact_ids uuid[])
+    returns table (contact_id uuid, reason text)
+    language sql stable
+    as 'select u, p_campaign_id::text from unnest(p_contact_ids) u'
+"""
+
 FUNCTIONS = """
     select p.oid, l.lanname, t.tgrelid
     from pg_proc p
@@ -79,6 +87,8 @@ def project() -> Iterator[Connection]:
     """An empty project with the migrations."""
     with DebianPostgres("plpgsql_check", of="postgresql-15-plpgsql-check") as postgres:
         apply_migrations(postgres.url())
+        with psycopg.connect(postgres.url(), autocommit=True) as owner:
+            owner.execute(HOOK)
         with psycopg.connect(postgres.url(user=SUPERUSER), autocommit=True) as superuser:
             superuser.execute("create schema lint")
             superuser.execute("create extension plpgsql_check schema lint")

@@ -52,7 +52,7 @@ def test_tables_without_statistics_make_no_plan_that_the_statement_timeout_ends(
     rules = {"include_tags": ["vip"], "exclude_bounced": True, "exclude_countries": ["de"]}
     campaign = factory.campaign(organization, rules=rules)
     run = automation(max_rows=CONTACTS // 2)
-    assert run.first_slice()["timed_out"] is False
+    assert run.first_chunk()["timed_out"] is False
     database.execute("update campaign_target_rules set exclude_bounced = false")
 
     answers = [run.step()]
@@ -72,7 +72,7 @@ def test_a_slice_reads_only_its_own_part_of_the_contacts(
     factory.contacts(factory.organization(), 5_000)
     campaign = factory.campaign(organization)
     service = connect_as("service_role")
-    query = "select contact_id from campaign_runner.audience(%s, %s, %s)"
+    query = "select contact_id from campaign_runner.evaluate_contacts(%s, %s, %s)"
 
     with service.transaction():
         before = rows_read(service, "contacts")
@@ -95,7 +95,7 @@ def test_a_small_audience_never_reads_the_contacts_of_other_organizations(
     for _ in range(10):
         with service.transaction():
             before = rows_read(service, "contacts")
-            judged = records.rows(service, "select contact_id from campaign_runner.audience(%s)", campaign)
+            judged = records.rows(service, "select contact_id from campaign_runner.evaluate_contacts(%s)", campaign)
             assert len(judged) == 100
             assert rows_read(service, "contacts") - before <= 300
 

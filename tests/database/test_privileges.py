@@ -17,6 +17,15 @@ from tests.support.factory import Factory
 Automate = Callable[..., Automation]
 
 OTHERS = ["anon", "authenticated"]
+# These write to the project's tables, or call its function, by the search path of the app.
+WRITERS = (
+    "campaign_runner.call_exclusions(uuid,uuid[])",
+    "campaign_runner.delete_recipients(uuid,uuid[])",
+    "campaign_runner.insert_event(uuid,uuid,jsonb)",
+    "campaign_runner.insert_recipients(uuid,uuid,uuid[])",
+    "campaign_runner.set_sending(uuid)",
+    "campaign_runner.set_sending_and_time(uuid,timestamp with time zone)",
+)
 FUNCTIONS = "p.pronamespace in (to_regnamespace('campaign_runner'), to_regnamespace('public'))"
 CALLS: dict[str, Callable[[Automation], object]] = {
     "step": Automation.step,
@@ -30,8 +39,8 @@ CALLS: dict[str, Callable[[Automation], object]] = {
 }
 STATEMENTS: dict[str, LiteralString] = {
     "prune": "select campaign_runner.prune()",
-    "audience": "select campaign_runner.audience(gen_random_uuid())",
-    "flip": "select campaign_runner.flip(gen_random_uuid(), 1, 1, gen_random_uuid(), now())",
+    "audience": "select campaign_runner.evaluate_contacts(gen_random_uuid())",
+    "mark_sending": "select campaign_runner.mark_sending(gen_random_uuid(), 1, gen_random_uuid(), now())",
     "sendable": "select * from public.campaign_runner_sendable",
     "ledger": "select * from campaign_runner.launches",
     "recipients": "insert into campaign_recipients (campaign_id) values (gen_random_uuid())",
@@ -88,7 +97,9 @@ def test_every_function_fixes_its_search_path_runs_as_its_caller_and_has_a_comme
             and (
                 p.prosecdef
                 or obj_description(p.oid, 'pg_proc') is null
-                or not 'search_path=""' = any (p.proconfig)
+                -- A body that was parsed when the function was created looks nothing up.
+                or not (p.prosqlbody is not null or 'search_path=pg_catalog, pg_temp' = any (p.proconfig))
+                and p.oid::regprocedure::text not in ({", ".join(f"'{name}'" for name in WRITERS)})
             )
     """
     assert records.rows(database, query) == []

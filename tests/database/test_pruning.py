@@ -16,7 +16,7 @@ from tests.support.factory import Factory
 
 Automate = Callable[..., Automation]
 
-LEDGER = ("launches", "launch_slices", "runs", "run_errors")
+LEDGER = ("launches", "launch_chunks", "runs", "run_errors")
 
 
 def age(database: Connection, days: int) -> None:
@@ -42,7 +42,7 @@ def abandon(factory: Factory, automation: Automate, database: Connection, organi
     """A campaign that was deleted in mid-launch, left half its recipients behind, and was made again."""
     factory.contacts(organization, 8)
     campaign = factory.campaign(organization)
-    automation(max_rows=2).first_slice()
+    automation(max_rows=2).first_chunk()
     for (name,) in database.execute(
         "select conname::text from pg_constraint"
         " where conrelid = 'campaign_recipients'::regclass and confrelid = 'campaigns'::regclass"
@@ -61,7 +61,7 @@ def past(organization: UUID, factory: Factory, automation: Automate, database: C
     """A run that launched a campaign and failed with another, and an abandoned launch that left slices."""
     factory.contacts(organization, 8)
     gone = factory.campaign(organization)
-    automation(max_rows=2).first_slice()
+    automation(max_rows=2).first_chunk()
     factory.delete("campaigns", [gone])
     launched = factory.campaign(organization)
     stranger = factory.campaign(factory.organization())
@@ -86,7 +86,7 @@ def test_what_is_older_than_90_days_goes_with_the_report_of_a_run_that_did_somet
 
     automation().launch()
 
-    assert ledger(database) == {"launches": 1, "launch_slices": 0, "runs": 1, "run_errors": 0}
+    assert ledger(database) == {"launches": 1, "launch_chunks": 0, "runs": 1, "run_errors": 0}
 
 
 def test_what_is_younger_stays(
@@ -106,13 +106,13 @@ def test_an_open_launch_stays_however_old_it_is(
 ) -> None:
     factory.contacts(organization, 8)
     campaign = factory.campaign(organization)
-    automation(max_rows=2).first_slice()
+    automation(max_rows=2).first_chunk()
     age(database, 1000)
 
     database.execute("select campaign_runner.prune()")
 
     assert records.launch(database, campaign)["state"] == "generating"
-    assert ledger(database)["launch_slices"] > 0
+    assert ledger(database)["launch_chunks"] > 0
 
 
 def test_half_an_audience_is_not_taken_for_a_whole_one_because_its_launch_was_pruned(
@@ -135,12 +135,12 @@ def test_a_later_launch_that_has_not_begun_has_taken_nothing_over(
     campaign = abandon(factory, automation, database, organization)
     database.execute("delete from organization_members")
     automation().finish()
-    assert [launch["state"] for launch in records.launches(database, campaign)] == ["abandoned", "claimed"]
+    assert [launch["state"] for launch in records.launches(database, campaign)] == ["abandoned", "opened"]
     age(database, 1000)
 
     database.execute("select campaign_runner.prune()")
 
-    assert [launch["state"] for launch in records.launches(database, campaign)] == ["abandoned", "claimed"]
+    assert [launch["state"] for launch in records.launches(database, campaign)] == ["abandoned", "opened"]
 
 
 def test_the_recipients_of_a_completed_launch_are_kept_in_whatever_pieces_the_ledger_goes(
@@ -150,7 +150,7 @@ def test_the_recipients_of_a_completed_launch_are_kept_in_whatever_pieces_the_le
     campaign = abandon(factory, automation, database, organization)
     automation().launch()
     age(database, 1000)
-    [(slices,)] = database.execute("select count(*) from campaign_runner.launch_slices").fetchall()
+    [(slices,)] = database.execute("select count(*) from campaign_runner.launch_chunks").fetchall()
     assert slices > 2
     for _ in range(2 * slices):
         database.execute("select campaign_runner.prune(p_max_rows => 2)")
@@ -176,7 +176,7 @@ def test_a_report_prunes_a_bounded_number_of_rows(automation: Automate, database
     )
     database.execute(
         "insert into campaign_runner.launches"
-        " (campaign_id, organization_id, campaign_name, state, scheduled_at, fingerprint, closed_at)"
+        " (campaign_id, organization_id, campaign_name, state, scheduled_at, rules_hash, closed_at)"
         " select gen_random_uuid(), gen_random_uuid(), '', 'abandoned', now(), '', now() - interval '91 days'"
         " from generate_series(1, 2500)"
     )

@@ -110,7 +110,7 @@ def test_a_new_contact_with_the_address_of_a_recipient_does_not_take_its_mail_aw
 def test_a_recipient_that_does_not_qualify_any_more_takes_no_mail_away(
     organization: UUID, factory: Factory, automation: Automate, service: Connection, database: Connection
 ) -> None:
-    """A newcomer has the lowest id and is no recipient, the next one unsubscribed: the third gets the mail."""
+    """A newcomer has the lowest id and is no recipient, the next one is inactive: the third gets the mail."""
     gone, stays = (factory.contact(organization, id=UUID(int=id), email=f"{id}@example.org") for id in (2, 3))
     campaign = factory.campaign(organization)
     automation().launch()
@@ -118,7 +118,7 @@ def test_a_recipient_that_does_not_qualify_any_more_takes_no_mail_away(
     database.execute("update contacts set email = 'ann@example.org'")
     assert sendable(service, campaign) == {gone}
 
-    factory.update("contacts", gone, is_subscribed=False)
+    factory.update("contacts", gone, is_active=False)
 
     assert sendable(service, campaign) == {stays}
 
@@ -250,5 +250,5 @@ class TestPrivileges:
         member = factory.user()
         factory.member(organization, member, role="owner")
         database.execute("grant select on public.campaign_runner_sendable to authenticated")
-        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="audience"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied"):
             connect_as("authenticated", member).execute("select * from public.campaign_runner_sendable")

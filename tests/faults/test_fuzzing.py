@@ -228,7 +228,7 @@ def _workers(function: Function) -> set[int]:
 
 def _tables(rig: Rig) -> dict[str, list[str]]:
     with rig.connect() as database:
-        return records.everything(database, with_last_tick=False)
+        return records.everything(database, with_last_call=False)
 
 
 def test_no_request_hangs_and_the_function_is_well_afterwards(aftermath: Aftermath) -> None:

@@ -20,6 +20,8 @@ from tests.support.service import Service
 from tests.support.step_gate import gate, wait_until_held_up
 from tests.support.token_issuer import AUDIENCE, SERVICE_ACCOUNT, TokenIssuer
 
+pytestmark = pytest.mark.slow
+
 SOURCE = Path(__file__).with_name("function_with_issuer.py")
 ROOT = Path(__file__).parents[2]
 

@@ -21,6 +21,8 @@ from runner.endpoint import BODY_BYTES
 from tests.support.documentation import ROOT, Page, shell
 from tests.support.service import Service
 
+pytestmark = pytest.mark.slow
+
 PAGE = Page("docs/contract.md")
 ORGANIZATION = UUID("9a1b6c1e-52c7-4f0e-8f53-6d2f1f1c7a10")
 

@@ -15,6 +15,8 @@ from tests.support.eventually import eventually
 from tests.support.service import Service
 from tests.support.step_gate import gate, wait_until_held_up
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def small_steps(service: Service, environment: dict[str, str]) -> Iterator[Service]:
@@ -106,7 +108,6 @@ def test_editors_do_not_wait_for_a_launch_and_win(small_steps: Service) -> None:
     assert records.recipients(service.database, campaign).keys() == set(contacts) - {held, done, undone}
 
 
-@pytest.mark.slow
 def test_an_organization_of_300000_contacts_is_launched_in_steps_and_in_bounded_memory(
     service: Service, function: Function
 ) -> None:

@@ -55,10 +55,10 @@ def test_a_second_run_launches_nothing(service: Service) -> None:
     campaign = service.factory.campaign(organization)
 
     assert service.run()["processed_count"] == 1
-    before = records.everything(service.database, with_last_tick=False)
+    before = records.everything(service.database, with_last_call=False)
     assert service.run() == {"processed_count": 0, "campaigns": [], "errors": []}
 
-    assert records.everything(service.database, with_last_tick=False) == before
+    assert records.everything(service.database, with_last_call=False) == before
     assert records.status(service.database, campaign) == "sending"
 
 
@@ -102,11 +102,11 @@ def test_a_dry_run_answers_as_the_run_then_does_and_writes_nothing(service: Serv
     service.factory.campaign(organization)
     stranger = service.factory.organization()
     service.factory.campaign(stranger)
-    before = records.everything(service.database, with_last_tick=False)
+    before = records.everything(service.database, with_last_call=False)
 
     forecast = service.run(params={"dry_run": "true"})
 
-    assert records.everything(service.database, with_last_tick=False) == before
+    assert records.everything(service.database, with_last_call=False) == before
     assert forecast["processed_count"] == 1
     assert service.run() == forecast
 

@@ -10,10 +10,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -24,8 +26,11 @@ from tests.support.eventually import eventually
 from tests.support.gcloud_parser import parse_by_gcloud
 from tests.support.google_cloud import DEPLOY, Cloud
 from tests.support.programs import miss, need
+from tests.support.refusal import let_it_pass, refuse
 from tests.support.service import Service
 from tests.support.timeshift import before_a_minute
+
+pytestmark = pytest.mark.slow
 
 PAGE = Page("docs/operations.md")
 README = Page("README.md")
@@ -154,14 +159,27 @@ def test_status_ends_as_the_page_says(service: Service, environment: dict[str, s
         settings = {**environment, **changes, "PATH": path, "PYTHONPATH": str(ROOT)}
         return subprocess.run(["/bin/sh", "-eu", "-c", block], env=settings, capture_output=True, text=True, timeout=60)
 
-    service.factory.campaign(service.factory.organization(), name="failing")
-    service.run()
-    assert ask().returncode == 0  # it backs off
-    service.execute("update campaign_runner.launches set next_attempt_at = 'infinity'")
+    with refused(service):
+        service.run()
+        assert ask().returncode == 0  # it backs off
+    service.execute("update campaign_runner.launches set waiting = 'needs_attention', next_attempt_at = null")
     attention = ask()
     assert attention.returncode == 1
     assert "NEEDS ATTENTION" in attention.stdout
     assert ask(SUPABASE_SECRET_KEY="sb_secret_nobody").returncode == 3
+
+
+@contextmanager
+def refused(service: Service) -> Iterator[UUID]:
+    """A campaign that a trigger of the project refuses."""
+    organization = service.organization()
+    service.factory.contact(organization)
+    campaign = service.factory.campaign(organization, name="failing")
+    refuse(service.database, campaign)
+    try:
+        yield campaign
+    finally:
+        let_it_pass(service.database)
 
 
 def test_every_shell_block_parses() -> None:
@@ -207,34 +225,34 @@ class TestWhenNoCampaignStarts:
         return {row["name"]: row for (row,) in service.database.execute(query.encode()).fetchall()}
 
     def test_each_reason_shows_as_the_table_says(self, service: Service, environment: dict[str, str]) -> None:
-        organization, strange = service.organization(), service.factory.organization()
+        organization = service.organization()
         service.factory.campaign(organization, name="no time", due_in=None)
         service.factory.campaign(organization, name="too late", due_in=timedelta(days=-1))
         service.factory.campaign(organization, name="tomorrow", due_in=timedelta(days=1))
         service.factory.campaign(organization, name="draft", status="draft")
-        failing = service.factory.campaign(strange, name="failing")
-        with Function({**environment, "MAX_LATENESS_MINUTES": "60"}) as strict:
+        with refused(service) as failing, Function({**environment, "MAX_LATENESS_MINUTES": "60"}) as strict:
             replace(service, url=strict.url).run()
+            shown = self.shown(service)
+            # Ten attempts take hours: the ledger is told that there were nine.
+            service.execute(
+                "update campaign_runner.launches set attempts = 9, next_attempt_at = now() where campaign_id = %s",
+                failing,
+            )
+            service.run()
+            attention = self.shown(service)["failing"]
 
-        shown = self.shown(service)
         assert list(shown) == ["no time", "too late", "failing", "tomorrow"]
         assert (shown["no time"]["scheduled_at"], shown["no time"]["is_due"]) == (None, None)
         assert shown["tomorrow"]["is_due"] is False
         assert "held" in shown["too late"]["last_error"]
-        assert "may not act for this organization" in shown["failing"]["last_error"]
-        assert shown["failing"]["next_attempt_at"] not in (None, "infinity")
+        assert "P0001" in shown["failing"]["last_error"]
+        assert (shown["failing"]["waiting"], attention["waiting"]) == ("backoff", "needs_attention")
+        assert shown["failing"]["next_attempt_at"] is not None
+        assert (attention["attempts"], attention["next_attempt_at"]) == (10, None)
 
-        # Ten attempts take hours: the ledger is told that there were nine.
-        service.execute(
-            "update campaign_runner.launches set attempts = 9, next_attempt_at = now() where campaign_id = %s", failing
-        )
+    def test_the_last_call_is_shown(self, service: Service) -> None:
         service.run()
-        attention = self.shown(service)["failing"]
-        assert (attention["attempts"], attention["next_attempt_at"]) == (10, "infinity")
-
-    def test_the_last_tick_is_shown(self, service: Service) -> None:
-        service.run()
-        [block] = PAGE.blocks("sql", "last_tick")
+        [block] = PAGE.blocks("sql", "last_call")
         [(_, ago)] = service.database.execute(block.encode()).fetchall()
         assert 0 <= ago.total_seconds() < 60
 
@@ -252,12 +270,12 @@ class TestDeployment:
         self, service: Service, tmp_path: Path, answers: str, code: int
     ) -> None:
         campaign = service.due_campaign()
-        before = records.everything(service.database, with_last_tick=False)
+        before = records.everything(service.database, with_last_call=False)
         cloud = Cloud(tmp_path / "cloud", service.url)
         result = cloud.deploy(answers=answers, RUNNER_TOKENS=service.token)
         assert result.returncode == code, result.stderr
         assert str(campaign) in result.stderr
-        assert records.everything(service.database, with_last_tick=False) == before
+        assert records.everything(service.database, with_last_call=False) == before
         assert service.token not in result.stdout + result.stderr
         assert (cloud.state["job"] is None) == (code == 3)
 

@@ -39,11 +39,11 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
 def test_an_immediate_launch_gives_what_the_preview_of_a_draft_says(
     service: Service, environment: dict[str, str], campaign: UUID
 ) -> None:
-    before = records.everything(service.database, with_last_tick=False)
+    before = records.everything(service.database, with_last_call=False)
     done = run(environment, "preview", str(campaign), "--json")
     preview = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (0, "")
-    assert records.everything(service.database, with_last_tick=False) == before
+    assert records.everything(service.database, with_last_call=False) == before
     assert preview["excluded"] == {"unsubscribed": 7}
     assert preview["contacts"] == preview["recipient_count"] + 7 == 40
 

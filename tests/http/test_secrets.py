@@ -10,6 +10,8 @@ from local.function import Function
 from tests.support.caller import Caller
 from tests.support.service import Service
 
+pytestmark = pytest.mark.slow
+
 CANARY = "CANARY8e2d"
 TOKEN = f"{CANARY}-token-0123456789-0123456789-0123456789"
 SETTINGS = {"RUNNER_TOKENS": TOKEN, "LOG_LEVEL": "DEBUG"}

@@ -16,6 +16,8 @@ from local.postgres import Postgres
 from local.rest import RestServer
 from local.stack import open_project
 
+pytestmark = pytest.mark.slow
+
 USER = "11111111-0000-4000-8000-000000000001"
 
 

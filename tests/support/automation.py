@@ -56,6 +56,7 @@ class Automation:
         self.roles = list(roles)
         self.max_rows = max_rows
         self.max_lateness_minutes = max_lateness_minutes
+        self.warnings: list[dict[str, Any]] = []
 
     def step(self, *, max_rows: int | None = None, commit: bool = True) -> dict[str, Any]:
         """One step. Without `commit` its transaction stays open."""
@@ -70,8 +71,8 @@ class Automation:
             p_max_lateness_minutes=self.max_lateness_minutes,
         )
 
-    def first_slice(self, *, max_rows: int | None = None) -> dict[str, Any]:
-        """Two steps on a campaign that does not fit in one: the first lays out slices, the second writes the first."""
+    def first_chunk(self, *, max_rows: int | None = None) -> dict[str, Any]:
+        """Two steps on a campaign that does not fit in one: the first lays out chunks, the second syncs the first."""
         self.step(max_rows=max_rows)
         return self.step(max_rows=max_rows)
 
@@ -84,8 +85,10 @@ class Automation:
         raise AssertionError(f"there is work left after {STEPS_AT_MOST} steps")
 
     def report(self) -> dict[str, Any]:
-        """The report, which closes the run."""
-        return self._call("report", p_run_id=self.run_id)
+        """The report, which closes the run. Its warnings, which are for the log, are kept aside."""
+        report = self._call("report", p_run_id=self.run_id)
+        self.warnings = report.pop("warnings")
+        return report
 
     def launch(self) -> dict[str, Any]:
         """The whole run."""

@@ -96,6 +96,7 @@ def step(**changes: Any) -> dict[str, Any]:
         "launched": 0,
         "failed": 0,
         "timed_out": False,
+        "trouble": None,
         "to_report": False,
     }
     return idle | changes

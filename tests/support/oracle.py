@@ -25,7 +25,7 @@ TABLES = (
     "campaign_target_rules",
     "campaign_recipients",
 )
-BLANKS = " \t\n\v\f\r"
+BLANKS = " \t\n\v\f\r\u00a0\u200b\u200c\u200d\u202f\u2060\ufeff"
 
 
 def read(database: psycopg.Connection[Any]) -> Tables:
@@ -41,15 +41,27 @@ def audience(tables: Tables, campaign_id: UUID) -> Verdicts:
     """For each contact of the campaign's organization None, or the first reason why it does not get the campaign."""
     [campaign] = [c for c in tables["campaigns"] if c["id"] == campaign_id]
     organization = campaign["organization_id"]
-    rules = next((dict(r) for r in tables["campaign_target_rules"] if r["campaign_id"] == campaign_id), {})
+    rules = next(
+        (
+            dict(r)
+            for r in tables["campaign_target_rules"]
+            if r["campaign_id"] == campaign_id and r.get("organization_id") in (None, organization)
+        ),
+        {},
+    )
     contacts = sorted(
         (c for c in tables["contacts"] if c["organization_id"] == organization), key=lambda contact: contact["id"].bytes
     )
     tags, bounced = _tags(tables, organization), _bounced(tables, organization)
+    opted_out = {
+        _folded(c["email"])
+        for c in contacts
+        if c.get("deleted_at") is None and not _flag(c["is_subscribed"], True) and _folded(c["email"])
+    }
     verdicts: Verdicts = {}
     addressed: set[str] = set()
     for contact in contacts:
-        reason = _reason(contact, rules, tags.get(contact["id"], set()), contact["id"] in bounced)
+        reason = _reason(contact, rules, tags.get(contact["id"], set()), contact["id"] in bounced, opted_out)
         address = _folded(contact["email"])
         if reason is None and address:
             if address in addressed:
@@ -70,19 +82,22 @@ def counts(verdicts: Verdicts) -> dict[str, int]:
     return {reason: reasons.count(reason) for reason in set(reasons)}
 
 
-def _reason(contact: Row, rules: Row, tags: set[str], has_bounced: bool) -> str | None:
+def _reason(contact: Row, rules: Row, tags: set[str], has_bounced: bool, opted_out: set[str]) -> str | None:
     include_emails = rules.get("include_emails") or []
     include_tags = rules.get("include_tags") or []
     address = _folded(contact["email"])
     is_restricted = bool(include_emails or include_tags)
-    is_included = bool(tags & set(include_tags)) or bool(address and address in map(_folded, include_emails))
+    is_included = bool(tags & set(map(_folded, include_tags))) or bool(
+        address and address in map(_folded, include_emails)
+    )
     country = _folded(contact["country"])
 
     if contact.get("deleted_at") is not None:
         return "deleted"
     if _flag(rules.get("exclude_inactive"), True) and not _flag(contact["is_active"], True):
         return "inactive"
-    if _flag(rules.get("exclude_unsubscribed"), True) and not _flag(contact["is_subscribed"], True):
+    is_subscribed = _flag(contact["is_subscribed"], True) and address not in opted_out
+    if _flag(rules.get("exclude_unsubscribed"), True) and not is_subscribed:
         return "unsubscribed"
     if _flag(rules.get("exclude_bounced"), False) and has_bounced:
         return "bounced"
@@ -92,16 +107,18 @@ def _reason(contact: Row, rules: Row, tags: set[str], has_bounced: bool) -> str 
         return "country"
     if is_restricted and not is_included:
         return "not_included"
-    if tags & set(rules.get("exclude_tags") or []):
+    if tags & set(map(_folded, rules.get("exclude_tags") or [])):
         return "excluded_tag"
     return None
 
 
 def _tags(tables: Tables, organization: UUID) -> dict[UUID, set[str]]:
-    names = {tag["id"]: tag["name"] for tag in tables["contact_tags"] if tag["organization_id"] == organization}
+    names = {
+        tag["id"]: _folded(tag["name"]) for tag in tables["contact_tags"] if tag["organization_id"] == organization
+    }
     tags: dict[UUID, set[str]] = {}
     for assignment in tables["contact_tag_assignments"]:
-        if assignment["tag_id"] in names:
+        if assignment["tag_id"] in names and assignment.get("organization_id") in (None, organization):
             tags.setdefault(assignment["contact_id"], set()).add(names[assignment["tag_id"]])
     return tags
 

@@ -46,7 +46,7 @@ def events(database: Connection, campaign: UUID) -> list[dict[str, Any]]:
     return rows(database, query, campaign)
 
 
-def everything(database: Connection, *, with_last_tick: bool = True) -> dict[str, list[str]]:
+def everything(database: Connection, *, with_last_call: bool = True) -> dict[str, list[str]]:
     """All rows of all tables as text, with the version of each: the same if and only if nothing was written.
 
     Every step writes the time of the last tick.
@@ -57,8 +57,8 @@ def everything(database: Connection, *, with_last_tick: bool = True) -> dict[str
         order by table_schema, table_name
     """
     tables = {f"{row['table_schema']}.{row['table_name']}" for row in rows(database, query)}
-    if not with_last_tick:
-        tables.remove("campaign_runner.last_tick")
+    if not with_last_call:
+        tables.remove("campaign_runner.last_call")
     return {
         table: [
             row["row"]

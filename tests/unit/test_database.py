@@ -77,7 +77,7 @@ def test_a_step_is_one_post_with_the_documented_arguments(settings: HttpSettings
 
 def test_a_report_takes_the_run_alone(settings: HttpSettings, api: FakeApi) -> None:
     api.on("report", report(outcome()))
-    assert Database(settings).report(RUN, timeout=3.0).model_dump(mode="json") == report(outcome())
+    assert Database(settings).report(RUN, timeout=3.0).result.model_dump(mode="json") == report(outcome())
     assert api.calls == [("campaign_runner_report", {"p_run_id": str(RUN)})]
 
 

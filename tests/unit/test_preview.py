@@ -120,7 +120,7 @@ def test_names_that_match_nobody_are_pointed_out(campaign: FakeApi) -> None:
         ({"status": "sent"}, "Its status is sent"),
         ({"generates": False}, "recipients from before"),
         ({"launch": {"state": "generating", "inserted": 7, "waits_because": None}}, "half done, with 7 recipients"),
-        ({"launch": {"state": "claimed", "inserted": 0, "waits_because": "No table."}}, "waits: No table."),
+        ({"launch": {"state": "opened", "inserted": 0, "waits_because": "No table."}}, "waits: No table."),
         ({"outsiders": 3}, "3 recipients are no contacts"),
         ({"recipient_count": 0}, "Nobody gets it"),
         ({"unmatched": UNMATCHED | {"emails_not_looked_up": 4}}, "the last 4 were not looked up"),
@@ -137,7 +137,7 @@ def test_what_somebody_should_know_before_is_a_warning(
 def test_a_campaign_that_is_planned_well_has_no_warning(campaign: FakeApi) -> None:
     for status in ("draft", "scheduled", "paused"):
         assert warnings(campaign, status=status) == []
-    assert warnings(campaign, launch={"state": "claimed", "inserted": 0, "waits_because": None}) == []
+    assert warnings(campaign, launch={"state": "opened", "inserted": 0, "waits_because": None}) == []
 
 
 def test_pages_are_read_to_the_end_and_a_timeout_asks_for_less(campaign: FakeApi) -> None:
