@@ -178,7 +178,7 @@ begin
     create index if not exists campaign_runner_addresses_idx
         on public.contacts (
             hashtextextended(
-                lower(btrim(email::text, E' \t\n\v\f\r\u00a0\u200b\u200c\u200d\u202f\u2060\ufeff')),
+                lower(btrim(email::text, E' \t\n\x0b\f\r\u00a0\u200b\u200c\u200d\u202f\u2060\ufeff')),
                 uuid_hash_extended(organization_id, 0)
             ),
             id
@@ -188,7 +188,7 @@ begin
     create index if not exists campaign_runner_opted_out_idx
         on public.contacts (
             hashtextextended(
-                lower(btrim(email::text, E' \t\n\v\f\r\u00a0\u200b\u200c\u200d\u202f\u2060\ufeff')),
+                lower(btrim(email::text, E' \t\n\x0b\f\r\u00a0\u200b\u200c\u200d\u202f\u2060\ufeff')),
                 uuid_hash_extended(organization_id, 0)
             )
         )

@@ -21,12 +21,12 @@ begin
                 ),
                 (
                     'campaign_runner_addresses_idx', 'public.contacts', null,
-                    '(hashtextextended(lower(btrim(email::text, E'' \t\n\v\f\r\u00a0\u200b\u200c\u200d\u202f\u2060\ufeff'')), '
+                    '(hashtextextended(lower(btrim(email::text, E'' \t\n\x0b\f\r\u00a0\u200b\u200c\u200d\u202f\u2060\ufeff'')), '
                     'uuid_hash_extended(organization_id, 0)), id)'
                 ),
                 (
                     'campaign_runner_opted_out_idx', 'public.contacts', null,
-                    '(hashtextextended(lower(btrim(email::text, E'' \t\n\v\f\r\u00a0\u200b\u200c\u200d\u202f\u2060\ufeff'')), '
+                    '(hashtextextended(lower(btrim(email::text, E'' \t\n\x0b\f\r\u00a0\u200b\u200c\u200d\u202f\u2060\ufeff'')), '
                     'uuid_hash_extended(organization_id, 0))) where not is_subscribed'
                 ),
                 (

@@ -12,7 +12,7 @@ from tests.benchmarks.bed import Bed
 MILLION = 1_000_000
 STEP_ROWS = 80_000
 SETTINGS = ("enable_nestloop = off", "enable_seqscan = off", "enable_mergejoin = off", "jit = off", "work_mem = '64MB'")
-BLANKS = r"E' \t\n\v\f\r'"
+BLANKS = r"E' \t\n\x0b\f\r'"
 
 
 def plans() -> Iterator[tuple[str, str]]:

@@ -331,3 +331,12 @@ def test_recipients_are_not_handed_over_while_a_launch_of_their_campaign_is_open
     factory.update("campaigns", campaign, status="sending")
     assert records.recipients(database, campaign)
     assert records.rows(database, "select from campaign_runner_sendable") == []
+
+
+@pytest.mark.every_version
+def test_no_letter_is_a_blank(organization: UUID, factory: Factory, automation: Automate, database: Connection) -> None:
+    """Before Postgres 16, an escape for the vertical tab is the letter v."""
+    addresses = [f"{letter}era@example.{letter}" for letter in "abefnrtvx0"] + ["era@example."]
+    contacts = {factory.contact(organization, email=address) for address in addresses}
+    campaign = factory.campaign(organization)
+    assert launched(automation, database, campaign) == contacts == by_the_oracle(database, campaign)
