@@ -91,6 +91,29 @@ def test_of_twins_in_two_chunks_just_one_gets_the_mail_whatever_becomes_of_the_l
         assert len({lower, higher} & set(records.recipients(database, campaign))) == 1
 
 
+def test_of_twins_in_two_chunks_the_one_that_the_reconcile_reached_first_keeps_the_mail(
+    run: Automation, rival: Automation, organization: UUID, factory: Factory, database: Connection
+) -> None:
+    contacts = factory.contacts(organization, 40)
+    lower, higher = contacts[0], contacts[-1]
+    for twin in (lower, higher):
+        factory.update("contacts", twin, email="ann@example.org")
+    factory.update("contacts", lower, is_active=False)
+    campaign = factory.campaign(organization)
+    run.first_chunk(max_rows=2)
+    while records.launch(database, campaign)["state"] == "generating":
+        run.step(max_rows=2)
+    run.step(max_rows=2, commit=False)  # keeps the chunk of the lower one
+    while not _is_reconciled(database, campaign, higher):
+        rival.step(max_rows=2)
+    run.rollback()
+    factory.update("contacts", lower, is_active=True)
+
+    run.finish(max_rows=2)
+
+    assert {lower, higher} & set(records.recipients(database, campaign)) == {higher}
+
+
 def _is_reconciled(database: Connection, campaign: UUID, contact: UUID) -> bool:
     return bool(
         records.rows(
@@ -98,9 +121,9 @@ def _is_reconciled(database: Connection, campaign: UUID, contact: UUID) -> bool:
             """
             select from campaign_runner.launches l
             join campaign_runner.launch_chunks s on s.launch_id = l.id
-            where l.campaign_id = %s and l.state = 'reconciling' and s.lo <= %s
+            where l.campaign_id = %s and l.state = 'reconciling' and s.lo <= %s and s.hi > %s
                 and (s."cursor" is null or s."cursor" > %s)
             """,
-            *(campaign, contact, contact),
+            *(campaign, contact, contact, contact),
         )
     )

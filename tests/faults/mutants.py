@@ -81,10 +81,7 @@ MUTANTS = (
         AUDIENCE,
         "when t.is_final and not p_among_recipients then 0\n",
         "",
-        [
-            VANISHING
-            + "::test_of_twins_in_two_chunks_just_one_gets_the_mail_whatever_becomes_of_the_lower_one_in_between"
-        ],
+        [VANISHING + "::test_of_twins_in_two_chunks_the_one_that_the_reconcile_reached_first_keeps_the_mail"],
     ),
     Mutant(
         "P1",
