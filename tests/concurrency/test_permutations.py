@@ -49,7 +49,7 @@ def test_claim_claim__the_second_run_leaves_a_claimed_campaign_alone(
     second = rival.step()
     run.commit()
 
-    assert (first["launched"], second["launched"], second["busy"]) == (1, 0, 1)
+    assert (first["launched"], second["launched"], second["busy"], second["trouble"]) == (1, 0, 1, None)
     assert [c["campaign_id"] for c in run.report()["campaigns"]] == [str(campaign)]
     assert rival.report()["campaigns"] == []
     assert len(records.recipients(database, campaign)) == 100
@@ -94,7 +94,7 @@ def test_step_failure__a_failure_that_cannot_be_recorded_undoes_no_other_launch(
     factory.campaign(factory.organization(system_user))
 
     answer = rival.step()
-    assert (answer["launched"], answer["failed"], answer["busy"]) == (1, 0, 1)
+    assert (answer["launched"], answer["failed"], answer["busy"], answer["trouble"]) == (1, 0, 1, None)
     run.commit()
     assert rival.step()["failed"] == 1
     assert [error["campaign_id"] for error in rival.report()["errors"]] == [str(campaign)]

@@ -536,6 +536,19 @@ def test_a_recipient_that_is_not_pending_is_never_touched(
     assert set(records.recipients(database, campaign)) == set(contacts)
 
 
+def test_a_contact_whose_twin_was_sent_the_mail_gets_none(
+    campaign: UUID, contacts: list[UUID], automation: Automate, factory: Factory, database: Connection
+) -> None:
+    for twin in (contacts[0], contacts[-1]):
+        factory.update("contacts", twin, email="ann@example.org")
+    run = automation(max_rows=1)
+    run.first_chunk()
+    factory.recipient(campaign, contacts[-1], status="sent")
+    run.launch()
+    recipients = records.recipients(database, campaign)
+    assert (recipients[contacts[-1]], contacts[0] in recipients) == ("sent", False)
+
+
 @pytest.mark.parametrize("position", [0, 4, -1])
 def test_recipients_that_somebody_removes_in_mid_launch_are_recipients_all_the_same(
     position: int, campaign: UUID, contacts: list[UUID], automation: Automate, database: Connection

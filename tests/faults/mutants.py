@@ -100,7 +100,7 @@ MUTANTS = (
         AUDIENCE,
         "when t.status <> 'pending' then 0\n",
         "",
-        ["tests/database/test_audience.py"],
+        [INTERFERENCE + "::test_a_contact_whose_twin_was_sent_the_mail_gets_none"],
     ),
     Mutant(
         "P1",
@@ -156,7 +156,7 @@ MUTANTS = (
         LAUNCH,
         "if not pg_try_advisory_xact_lock(campaign_runner.lock_key('launch', p_campaign_id)) then",
         "if false then",
-        [PERMUTATIONS],
+        [PERMUTATIONS + "::test_claim_claim__the_second_run_leaves_a_claimed_campaign_alone"],
     ),
     Mutant(
         "P2",
