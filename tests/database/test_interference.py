@@ -112,6 +112,7 @@ def test_rules_that_are_saved_again_without_a_change_cost_no_step(
             run.step()
             steps[number] += 1
             if run is disturbed:
+                assert steps[1] <= steps[0]
                 database.execute("update campaign_target_rules set include_emails = include_emails, updated_at = now()")
         assert_launched_exactly(database, campaign)
     assert steps[0] == steps[1]
