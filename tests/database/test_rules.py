@@ -208,6 +208,8 @@ def test_a_twin_that_the_projects_rules_leave_out_takes_no_mail_away(
     database.execute(HOOK.replace("where c.id = any (p_contact_ids)", f"where c.id <> '{second}'"))
     database.execute("insert into suppressed_addresses values ('ann@example.org')")
     campaign = factory.campaign(organization)
+    by_itself = "select contact_id, reason from campaign_runner.evaluate_contacts(%s, %s)"
+    assert database.execute(by_itself, (campaign, second)).fetchall() == [(second, None)]
     assert launched(automation, database, campaign, max_rows=1) == {second}
 
 
