@@ -705,7 +705,21 @@ begin
             from (
                 select
                     r.contact_id,
-                    row_number() over (partition by r.address order by r.place, r.contact_id) as position
+                    row_number() over (
+                        partition by r.address
+                        order by
+                            -- A contact of the range whose mail is on its way goes first as well.
+                            least(r.place, (
+                                select case when sent.status = 'pending' then 1 else 0 end
+                                from public.campaign_recipients sent
+                                where sent.campaign_id = any (array[p_campaign_id])
+                                    and sent.contact_id >= r.contact_id
+                                    and sent.contact_id <= r.contact_id
+                                order by sent.campaign_id, sent.contact_id
+                                limit 1
+                            )),
+                            r.contact_id
+                    ) as position
                 from rivals r
                 join shared_hashes s on s.address_hash = r.address_hash
             ) ranked

@@ -1202,6 +1202,7 @@ declare
     v_campaign record;
     v_launch campaign_runner.launches;
     v_obstacle record;
+    v_was_waiting boolean;
     v_rules campaign_runner.rules;
     v_chunk record;
     v_is_whole boolean := false;
@@ -1230,7 +1231,8 @@ begin
         raise exception '%', v_obstacle.message using errcode = v_obstacle.code;
     end if;
 
-    if v_launch.waiting is not null or v_launch.troubled_at is not null then
+    v_was_waiting := v_launch.waiting is not null;
+    if v_was_waiting or v_launch.troubled_at is not null then
         perform from campaign_runner.launches l where l.id = v_launch.id for update skip locked;
         if not found then
             raise exception 'another step is at work on the launch' using errcode = 'CR001';
@@ -1244,7 +1246,10 @@ begin
         v_launch := campaign_runner.begin_launch(v_launch.id, v_rules);
     end if;
 
+    -- A reconcile that waited starts over, too: its campaign may have been deleted meanwhile, with the recipients that it
+    -- synced, and made again.
     if v_launch.rules_hash is distinct from v_rules.hash
+        or v_launch.state = 'reconciling' and v_was_waiting
         or v_launch.state = 'reconciling' and clock_timestamp() - v_stale_after > (
             select max(s.worked_at) from campaign_runner.launch_chunks s where s.launch_id = v_launch.id
         )

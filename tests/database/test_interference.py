@@ -537,12 +537,13 @@ def test_a_recipient_that_is_not_pending_is_never_touched(
     assert set(records.recipients(database, campaign)) == set(contacts)
 
 
+@pytest.mark.parametrize("max_rows", [1, 6])
 def test_a_contact_whose_twin_was_sent_the_mail_gets_none(
-    campaign: UUID, contacts: list[UUID], automation: Automate, factory: Factory, database: Connection
+    max_rows: int, campaign: UUID, contacts: list[UUID], automation: Automate, factory: Factory, database: Connection
 ) -> None:
     for twin in (contacts[0], contacts[-1]):
         factory.update("contacts", twin, email="ann@example.org")
-    run = automation(max_rows=1)
+    run = automation(max_rows=max_rows)
     run.first_chunk()
     factory.recipient(campaign, contacts[-1], status="sent")
     run.launch()
