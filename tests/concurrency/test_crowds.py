@@ -9,9 +9,12 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+import pytest
 
 from tests.support.automation import Automation
 from tests.support.factory import Factory
+
+pytestmark = pytest.mark.slow
 
 
 def test_twenty_runs_over_one_long_audience_launch_it_once_and_whole(

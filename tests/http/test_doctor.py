@@ -15,6 +15,8 @@ from local.loopback import free_port
 from local.migration import MIGRATIONS
 from tests.support.service import Service
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 INDEX = "campaign_runner_bounced_idx"
 

@@ -20,6 +20,8 @@ from tests.support import records
 from tests.support.programs import miss
 from tests.support.service import Service
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[2] / "supabase" / "functions"
 SOURCE = FOLDER / "run-campaigns" / "index.ts"
 KEY, LEGACY_KEY, PUBLISHABLE_KEY = "sb_secret_edge", "eyJ.service_role", "sb_publishable_edge"

@@ -24,6 +24,8 @@ from tests.support.documentation import ROOT, Page
 from tests.support.service import Service
 from tests.support.step_gate import gate, wait_until_held_up
 
+pytestmark = pytest.mark.slow
+
 MISTAKE = Path(__file__).with_name("function_with_mistake.py")
 PAGE = Page("docs/operations.md")
 OF_ERROR_REPORTING = {"serviceContext", "type", "context", "stack_trace"}

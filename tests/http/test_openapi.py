@@ -28,6 +28,8 @@ from runner.errors import RunnerError
 from tests.support import records
 from tests.support.service import Service
 
+pytestmark = pytest.mark.slow
+
 DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.yaml"
 
 api = schemathesis.openapi.from_path(DOCUMENT)

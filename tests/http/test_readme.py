@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from runner.settings import HttpSettings
 from tests.support.documentation import ROOT, Page, shell
 from tests.support.service import Service
+
+pytestmark = pytest.mark.slow
 
 PAGE = Page("README.md")
 
