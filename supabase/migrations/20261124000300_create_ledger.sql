@@ -69,6 +69,8 @@ create index if not exists launches_campaign_id_idx on campaign_runner.launches 
 create index if not exists launches_run_id_idx on campaign_runner.launches (run_id);
 -- What is open, in the order in which steps look at it. None on all that is open but the one by campaign: a plan from an
 -- empty table would take any other for the look-up of one campaign, and read all that is open.
+create index if not exists launches_schedule_idx
+    on campaign_runner.launches (scheduled_at, campaign_id) where closed_at is null;
 create index if not exists launches_ready_idx
     on campaign_runner.launches (id) where closed_at is null and waiting is null;
 create index if not exists launches_backoff_idx

@@ -33,10 +33,10 @@ revoke execute on function campaign_runner.lock_key(text, uuid) from public, ano
 grant execute on function campaign_runner.lock_key(text, uuid) to service_role;
 
 
-create or replace function campaign_runner.versions(
+create or replace function campaign_runner.rules_versions(
     p_campaign_ids uuid[]
 )
-returns table (campaign_id uuid, version text)
+returns table (campaign_id uuid, version xid)
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -46,29 +46,31 @@ set enable_seqscan = off
 as $$
 #variable_conflict use_column
 begin
-    if to_regclass('public.campaign_target_rules') is null then
+    if to_regclass('public.campaign_target_rules') is not null then
         return query
-            select c.id, c.xmin::text from public.campaigns c where c.id = any (p_campaign_ids);
-        return;
+            select r.campaign_id, r.xmin from public.campaign_target_rules r where r.campaign_id = any (p_campaign_ids);
     end if;
-    -- As a value, one look into the index for each: a join was planned as a read of all rules.
-    return query
-        select
-            c.id,
-            concat_ws(
-                ' ',
-                c.xmin,
-                (select min(r.xmin::text) from public.campaign_target_rules r where r.campaign_id = c.id)
-            )
-        from public.campaigns c
-        where c.id = any (p_campaign_ids);
 end;
 $$;
-comment on function campaign_runner.versions(uuid[]) is
-    'Of each campaign a text that changes with every edit of the campaign or its rules: an edit makes a launch ready '
-    'that waits. No row: there is no such campaign.';
-revoke execute on function campaign_runner.versions(uuid[]) from public, anon, authenticated;
-grant execute on function campaign_runner.versions(uuid[]) to service_role;
+comment on function campaign_runner.rules_versions(uuid[]) is
+    'Of each campaign with rules the transaction that wrote the rules last.';
+revoke execute on function campaign_runner.rules_versions(uuid[]) from public, anon, authenticated;
+grant execute on function campaign_runner.rules_versions(uuid[]) to service_role;
+
+
+create or replace function campaign_runner.join_versions(
+    p_campaign xid,
+    p_rules xid
+)
+returns text
+language sql
+immutable
+-- Parsed when it is created, and inlined.
+return p_campaign::text || ' ' || coalesce(p_rules::text, '');
+comment on function campaign_runner.join_versions(xid, xid) is
+    'The version of a campaign, from the transactions that wrote the campaign and its rules last.';
+revoke execute on function campaign_runner.join_versions(xid, xid) from public, anon, authenticated;
+grant execute on function campaign_runner.join_versions(xid, xid) to service_role;
 
 
 create or replace function campaign_runner.version(
@@ -81,10 +83,16 @@ set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 begin
-    return (select v.version from campaign_runner.versions(array[p_campaign_id]) v);
+    return (
+        select campaign_runner.join_versions(c.xmin, (select r.version from campaign_runner.rules_versions(array[c.id]) r))
+        from public.campaigns c
+        where c.id = p_campaign_id
+    );
 end;
 $$;
-comment on function campaign_runner.version(uuid) is 'The version of one campaign, see versions().';
+comment on function campaign_runner.version(uuid) is
+    'A text that changes with every edit of the campaign or its rules: an edit makes a launch ready that waits. NULL: '
+    'there is no such campaign.';
 revoke execute on function campaign_runner.version(uuid) from public, anon, authenticated;
 grant execute on function campaign_runner.version(uuid) to service_role;
 
@@ -134,32 +142,31 @@ revoke execute on function campaign_runner.due_campaigns(uuid[], timestamptz) fr
 grant execute on function campaign_runner.due_campaigns(uuid[], timestamptz) to service_role;
 
 
-create or replace function campaign_runner.is_permitted(
-    p_organization_id uuid,
+create or replace function campaign_runner.permitted_organizations(
+    p_organization_ids uuid[],
     p_system_user_id uuid,
     p_system_user_roles text[]
 )
-returns boolean
+returns setof uuid
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 begin
-    return (
-        select exists (
-            select from public.organization_members m
-            where m.organization_id = p_organization_id
-                and m.user_id = p_system_user_id
-                and m.role::text = any (p_system_user_roles)
-        )
-    );
+    return query
+        select distinct m.organization_id
+        from public.organization_members m
+        where m.organization_id = any (p_organization_ids)
+            and m.user_id = p_system_user_id
+            and m.role::text = any (p_system_user_roles);
 end;
 $$;
-comment on function campaign_runner.is_permitted(uuid, uuid, text[]) is
-    'Whether the system user is a member of the organization in one of these roles.';
-revoke execute on function campaign_runner.is_permitted(uuid, uuid, text[]) from public, anon, authenticated;
-grant execute on function campaign_runner.is_permitted(uuid, uuid, text[]) to service_role;
+comment on function campaign_runner.permitted_organizations(uuid[], uuid, text[]) is
+    'Those of the organizations of which the system user is a member in one of these roles.';
+revoke execute on function campaign_runner.permitted_organizations(uuid[], uuid, text[])
+    from public, anon, authenticated;
+grant execute on function campaign_runner.permitted_organizations(uuid[], uuid, text[]) to service_role;
 
 
 create or replace function campaign_runner.obstacle(
@@ -183,7 +190,11 @@ begin
             'The system user may not act for this organization. Add it to organization_members with one of the roles: %s.',
             array_to_string(p_system_user_roles, ', ')
         )
-        where not campaign_runner.is_permitted(p_organization_id, p_system_user_id, p_system_user_roles)
+        where not exists (
+            select from campaign_runner.permitted_organizations(
+                array[p_organization_id], p_system_user_id, p_system_user_roles
+            )
+        )
         union all
         -- A launch that goes on is finished, however long it takes. One that rested for so long, as while its campaign was
         -- paused, is as late as one that did not begin.
@@ -244,7 +255,10 @@ grant execute on function campaign_runner.would_generate(uuid) to service_role;
 
 
 create or replace function campaign_runner.is_ready(
-    p_launch campaign_runner.launches,
+    p_waiting text,
+    p_next_attempt_at timestamptz,
+    p_failed_with text,
+    p_failed_version text,
     p_version text,
     p_is_permitted boolean,
     p_now timestamptz
@@ -253,16 +267,16 @@ returns boolean
 language sql
 immutable
 -- Parsed when it is created, and inlined: a step asks for a thousand launches.
-return (p_launch).waiting is null
-    or ((p_launch).waiting = 'backoff' and (p_launch).next_attempt_at <= p_now)
-    or (p_launch).failed_version is distinct from p_version
-    or ((p_launch).failed_with = 'CR403' and p_is_permitted);
-comment on function campaign_runner.is_ready(campaign_runner.launches, text, boolean, timestamptz) is
+return p_waiting is null
+    or (p_waiting = 'backoff' and p_next_attempt_at <= p_now)
+    or p_failed_version is distinct from p_version
+    or (p_failed_with = 'CR403' and p_is_permitted);
+comment on function campaign_runner.is_ready(text, timestamptz, text, text, text, boolean, timestamptz) is
     'Whether a launch may be worked on: not while it waits, unless its backoff is over, its campaign was edited since, or '
     'the system user became a member.';
-revoke execute on function campaign_runner.is_ready(campaign_runner.launches, text, boolean, timestamptz)
+revoke execute on function campaign_runner.is_ready(text, timestamptz, text, text, text, boolean, timestamptz)
     from public, anon, authenticated;
-grant execute on function campaign_runner.is_ready(campaign_runner.launches, text, boolean, timestamptz)
+grant execute on function campaign_runner.is_ready(text, timestamptz, text, text, text, boolean, timestamptz)
     to service_role;
 
 
@@ -281,9 +295,13 @@ as $$
 begin
     return (p_launch).waiting is null
         or campaign_runner.is_ready(
-            p_launch,
+            (p_launch).waiting, (p_launch).next_attempt_at, (p_launch).failed_with, (p_launch).failed_version,
             campaign_runner.version((p_launch).campaign_id),
-            campaign_runner.is_permitted((p_launch).organization_id, p_system_user_id, p_system_user_roles),
+            exists (
+                select from campaign_runner.permitted_organizations(
+                    array[(p_launch).organization_id], p_system_user_id, p_system_user_roles
+                )
+            ),
             p_now
         );
 end;

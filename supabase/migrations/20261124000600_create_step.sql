@@ -122,90 +122,127 @@ declare
     -- As many as one step launches.
     v_newest_at_most constant integer := 250;
     v_next_at_most constant integer := 1000;
-    v_position campaign_runner.last_call;
-    v_newest uuid[];
-    v_next_ids uuid[];
-    v_next_times timestamptz[];
-    v_launch_ids bigint[];
-    v_open_ids bigint[];
-    v_open_campaign_ids uuid[];
+    v_launches_at_most constant integer := 100;
+    v_from campaign_runner.last_call;
+    v_newest bigint;
 begin
-    select * into v_position from campaign_runner.last_call;
+    select * into v_from from campaign_runner.last_call;
     if p_organization_id is not null then
-        v_position.campaigns_after_time := '-infinity';
-        v_position.campaigns_after_id := '00000000-0000-0000-0000-000000000000';
+        v_from.campaigns_after_time := '-infinity';
+        v_from.campaigns_after_id := '00000000-0000-0000-0000-000000000000';
     end if;
 
-    -- Campaigns: the newest due ones, where those that have just become due are, and the next ones of a position that goes
-    -- round. All that are due would be too many to read where a hundred thousand wait.
-    v_newest := array(
-        select c.id
+    -- The newest due campaigns, where those that have just become due are, and the next ones of a position that goes round:
+    -- all would be too many to read where a hundred thousand wait.
+    with newest as materialized (
+        select c.id, c.organization_id, c.xmin as version
         from public.campaigns c
         where c.status = 'scheduled'
             and c.scheduled_at <= p_now
             and (p_organization_id is null or c.organization_id = p_organization_id)
         order by c.scheduled_at desc, c.id desc
         limit v_newest_at_most
-    );
+    ),
     -- Not as a comparison of pairs: before Postgres 18 such a scan begins at the first campaign of the same time.
-    select coalesce(array_agg(next.id order by next.scheduled_at, next.id), '{}'),
-        coalesce(array_agg(next.scheduled_at order by next.scheduled_at, next.id), '{}')
-    into v_next_ids, v_next_times
-    from (
+    next as materialized (
         (
-            select c.id, c.scheduled_at
+            select c.id, c.organization_id, c.xmin as version, c.scheduled_at
             from public.campaigns c
             where c.status = 'scheduled'
                 and c.scheduled_at <= p_now
-                and c.scheduled_at = any (array[v_position.campaigns_after_time])
-                and c.id > v_position.campaigns_after_id
+                and c.scheduled_at = any (array[v_from.campaigns_after_time])
+                and c.id > v_from.campaigns_after_id
                 and (p_organization_id is null or c.organization_id = p_organization_id)
             order by c.scheduled_at, c.id
-            limit v_next_at_most + 1
+            limit v_next_at_most
         )
         union all
         (
-            select c.id, c.scheduled_at
+            select c.id, c.organization_id, c.xmin as version, c.scheduled_at
             from public.campaigns c
             where c.status = 'scheduled'
                 and c.scheduled_at <= p_now
-                and c.scheduled_at > v_position.campaigns_after_time
+                and c.scheduled_at > v_from.campaigns_after_time
                 and (p_organization_id is null or c.organization_id = p_organization_id)
             order by c.scheduled_at, c.id
-            limit v_next_at_most + 1
+            limit v_next_at_most
         )
         order by scheduled_at, id
-        limit v_next_at_most + 1
-    ) next;
-    -- Round again, where the last of them was read.
-    if cardinality(v_next_ids) > v_next_at_most then
-        campaigns_after_time := v_next_times[v_next_at_most];
-        campaigns_after_id := v_next_ids[v_next_at_most];
-    else
-        campaigns_after_time := '-infinity';
-        campaigns_after_id := '00000000-0000-0000-0000-000000000000';
-    end if;
-
-    -- Launches: the newest ready ones, those whose backoff is over, and the next ones of a position that goes round. Among
-    -- these are the launches that wait, whose campaigns may have been edited.
-    select
-        coalesce(array_agg(next.id order by next.campaign_id), '{}'),
-        coalesce(array_agg(next.campaign_id order by next.campaign_id), '{}')
-    into v_open_ids, v_open_campaign_ids
-    from (
-        select l.id, l.campaign_id
-        from campaign_runner.launches l
-        where l.closed_at is null and l.campaign_id > v_position.launches_after_id
-        order by l.campaign_id
-        limit v_next_at_most + 1
-    ) next;
-    launches_after_id := case
-        when cardinality(v_open_ids) > v_next_at_most then v_open_campaign_ids[v_next_at_most]
-        else '00000000-0000-0000-0000-000000000000'
-    end;
-    v_launch_ids := v_open_ids
-        || array(
-            select l.id
+        limit v_next_at_most
+    ),
+    -- Launches in the same order. Where a hundred thousand wait, the launch of each campaign is among these: to look into
+    -- the index for each took as long as all the rest.
+    beside as materialized (
+        (
+            select l.campaign_id, l.waiting, l.next_attempt_at, l.failed_with, l.failed_version
+            from campaign_runner.launches l
+            where l.closed_at is null
+            order by l.scheduled_at desc, l.campaign_id desc
+            limit v_newest_at_most
+        )
+        union
+        (
+            select l.campaign_id, l.waiting, l.next_attempt_at, l.failed_with, l.failed_version
+            from campaign_runner.launches l
+            where l.closed_at is null
+                and l.scheduled_at = any (array[v_from.campaigns_after_time])
+                and l.campaign_id > v_from.campaigns_after_id
+            order by l.scheduled_at, l.campaign_id
+            limit v_next_at_most
+        )
+        union
+        (
+            select l.campaign_id, l.waiting, l.next_attempt_at, l.failed_with, l.failed_version
+            from campaign_runner.launches l
+            where l.closed_at is null and l.scheduled_at > v_from.campaigns_after_time
+            order by l.scheduled_at, l.campaign_id
+            limit v_next_at_most
+        )
+    ),
+    walked as materialized (
+        select id, organization_id, version from newest
+        union
+        select id, organization_id, version from next
+    ),
+    opened as materialized (
+        select * from beside
+        union all
+        select l.*
+        from walked w
+        cross join lateral (
+            select o.campaign_id, o.waiting, o.next_attempt_at, o.failed_with, o.failed_version
+            from campaign_runner.launches o
+            where o.campaign_id = any (array[w.id]) and o.closed_at is null
+            order by o.campaign_id
+            limit 1
+        ) l
+        where w.id not in (select campaign_id from beside)
+    ),
+    -- A campaign without a launch, or with one that may be worked on.
+    ready as (
+        select w.id
+        from walked w
+        left join opened o on o.campaign_id = w.id
+        left join campaign_runner.rules_versions(array(select campaign_id from opened where waiting is not null)) r
+            on r.campaign_id = w.id
+        left join campaign_runner.permitted_organizations(
+            array(
+                select distinct organization_id
+                from walked
+                where id in (select campaign_id from opened where failed_with = 'CR403')
+            ),
+            p_system_user_id, p_system_user_roles
+        ) p (organization_id)
+            on p.organization_id = w.organization_id
+        where campaign_runner.is_ready(
+            o.waiting, o.next_attempt_at, o.failed_with, o.failed_version,
+            campaign_runner.join_versions(w.version, r.version), p.organization_id is not null, p_now
+        )
+    ),
+    -- Those under way, and those whose backoff is over, wherever the position is.
+    urgent as (
+        (
+            select l.campaign_id
             from campaign_runner.launches l
             where l.closed_at is null
                 and l.waiting is null
@@ -213,74 +250,45 @@ begin
             order by l.id desc
             limit v_newest_at_most
         )
-        || array(
-            select l.id
+        union all
+        (
+            select l.campaign_id
             from campaign_runner.launches l
             where l.closed_at is null and l.waiting = 'backoff' and l.next_attempt_at <= p_now
             order by l.next_attempt_at, l.id
             limit v_newest_at_most
-        );
-
-    with page as materialized (
-        -- In an order that only the index on the id has.
-        select l as launch
-        from campaign_runner.launches l
-        where l.id = any (v_launch_ids) and (l.closed_at is null) is true
-        order by l.id
-    ),
-    present as materialized (
-        select v.campaign_id, v.version
-        from campaign_runner.versions(array(select (p.launch).campaign_id from page p)) v
-    ),
-    permitted as materialized (
-        select o.organization_id
-        from (
-            select distinct (p.launch).organization_id from page p where (p.launch).failed_with = 'CR403'
-        ) o
-        where campaign_runner.is_permitted(o.organization_id, p_system_user_id, p_system_user_roles)
-    ),
-    judged as materialized (
-        select
-            p.launch,
-            present.campaign_id is null as is_vanished,
-            campaign_runner.is_ready(p.launch, present.version, permitted.organization_id is not null, p_now)
-                as is_ready
-        from page p
-        left join present on present.campaign_id = (p.launch).campaign_id
-        left join permitted on permitted.organization_id = (p.launch).organization_id
-    ),
-    unopened as materialized (
-        select c.id
-        from unnest(v_newest || v_next_ids) c (id)
-        -- As a value, one look into the index for each: as an anti-join it was a hash of all open launches.
-        where (
-            select true from campaign_runner.launches l where l.campaign_id = c.id and l.closed_at is null
-        ) is null
+        )
     ),
     candidates as materialized (
-        select d.campaign_id, d.organization_id, d.scheduled_at
+        select d.campaign_id, d.organization_id, d.scheduled_at, l.id as launch_id, l.state
         from campaign_runner.due_campaigns(
             array(
-                select u.id from unopened u
+                select id from ready
                 union
-                select (j.launch).campaign_id from judged j where j.is_ready and not j.is_vanished
+                select campaign_id from urgent
             ),
             p_now
         ) d
+        left join lateral (
+            select o.id, o.state
+            from campaign_runner.launches o
+            where o.campaign_id = any (array[d.campaign_id]) and o.closed_at is null
+            order by o.campaign_id
+            limit 1
+        ) l on true
         where p_organization_id is null or d.organization_id = p_organization_id
     ),
     placed as (
         select
             c.campaign_id,
             c.organization_id,
-            coalesce((j.launch).state <> 'opened', false) as has_begun,
+            coalesce(c.state <> 'opened', false) as has_begun,
             coalesce(
-                (select max(s.worked_at) from campaign_runner.launch_chunks s where s.launch_id = (j.launch).id),
+                (select max(s.worked_at) from campaign_runner.launch_chunks s where s.launch_id = c.launch_id),
                 date_trunc('minute', c.scheduled_at)
             ) as since,
             uuid_hash_extended(c.campaign_id, pg_backend_pid()) as lot
         from candidates c
-        left join judged j on (j.launch).campaign_id = c.campaign_id
     ),
     -- Organizations take turns. Within a turn a fresh campaign goes first, which is often small, and then the launch that
     -- has waited longest for its next chunk. Fresh campaigns of one minute are equals, of which each session begins with
@@ -296,9 +304,33 @@ begin
             select coalesce(array_agg(q.campaign_id order by q.turn, q.has_begun, q.since, q.lot), '{}')
             from queue q
         ),
-        array(select (j.launch).id from judged j where j.is_vanished)
-    into campaign_ids, vanished_launch_ids;
-    is_more_likely := cardinality(v_newest) = v_newest_at_most;
+        (select count(*) from newest),
+        last.scheduled_at,
+        last.id
+    into campaign_ids, v_newest, campaigns_after_time, campaigns_after_id
+    from (
+        -- Round again, where fewer were left.
+        (select scheduled_at, id from next offset v_next_at_most - 1)
+        union all
+        select '-infinity', '00000000-0000-0000-0000-000000000000'
+        limit 1
+    ) last;
+    is_more_likely := v_newest = v_newest_at_most;
+
+    -- A few launches of a position of their own: their campaigns may be gone.
+    with next as materialized (
+        select l.id, l.campaign_id
+        from campaign_runner.launches l
+        where l.closed_at is null and l.campaign_id > v_from.launches_after_id
+        order by l.campaign_id
+        limit v_launches_at_most
+    )
+    select
+        array(select n.id from next n where not exists (select from public.campaigns c where c.id = n.campaign_id)),
+        coalesce(
+            (select n.campaign_id from next n offset v_launches_at_most - 1), '00000000-0000-0000-0000-000000000000'
+        )
+    into vanished_launch_ids, launches_after_id;
 end;
 $$;
 comment on function campaign_runner.find_work(uuid, uuid, text[], timestamptz) is

@@ -181,10 +181,13 @@ begin
 
         when 'memberships' then
             v_shared := to_jsonb(array(
-                select o
-                from unnest(v_organizations) o
-                where not campaign_runner.is_permitted(o, p_system_user_id, p_system_user_roles)
-                order by o
+                select o from unnest(v_organizations) o
+                except
+                select p
+                from campaign_runner.permitted_organizations(
+                    v_organizations, p_system_user_id, p_system_user_roles
+                ) p
+                order by 1
             ));
             return jsonb_build_object(
                 'is_cut', v_is_cut,

@@ -338,25 +338,56 @@ def test_a_due_campaign_among_many_that_cannot_be_launched_has_its_turn(
         assert records.status(database, campaign) == "sending"
 
 
+def wait_in_vain(database: Connection, organization: UUID, *, campaigns: int, minutes: int, status: str) -> None:
+    """Campaigns so many minutes past their time, each with a launch that waits for a person."""
+    database.execute(
+        "with made as ("
+        " insert into campaigns (organization_id, name, status, scheduled_at)"
+        " select %s, n, %s, now() - make_interval(mins => %s) from generate_series(1, %s) n"
+        " returning *)"
+        " insert into campaign_runner.launches (campaign_id, organization_id, campaign_name, scheduled_at, waiting,"
+        " failed_with) select id, organization_id, name, scheduled_at, 'needs_attention', 'P0001' from made",
+        (organization, status, minutes, campaigns),
+    )
+    database.execute(
+        "update campaign_runner.launches set failed_version = campaign_runner.version(campaign_id)"
+        " where failed_version is null"
+    )
+
+
 def test_an_edited_campaign_among_many_that_wait_has_its_turn(
     organization: UUID, factory: Factory, automation: Automate, database: Connection
 ) -> None:
-    database.execute(
-        "insert into campaigns (organization_id, name, status, scheduled_at)"
-        " select %s, n, 'scheduled', now() - interval '1 hour' from generate_series(1, 1200) n",
-        (organization,),
-    )
-    database.execute(
-        "insert into campaign_runner.launches"
-        " (campaign_id, organization_id, campaign_name, scheduled_at, waiting, failed_with, failed_version)"
-        " select id, organization_id, name, scheduled_at, 'needs_attention', 'P0001', campaign_runner.version(id)"
-        " from campaigns"
-    )
+    wait_in_vain(database, organization, campaigns=1_200, minutes=60, status="scheduled")
+
     for order in ("asc", "desc"):
         [(campaign,)] = database.execute(f"select id from campaigns order by id {order} limit 1".encode()).fetchall()
         factory.update("campaigns", campaign, name="Corrected")
         assert sum(automation().step()["launched"] for _ in range(3)) == 1
         assert records.status(database, campaign) == "sending"
+
+
+def test_a_campaign_that_waits_among_many_paused_ones_is_not_tried(
+    organization: UUID, automation: Automate, database: Connection
+) -> None:
+    wait_in_vain(database, organization, campaigns=1_100, minutes=60, status="paused")
+    wait_in_vain(database, organization, campaigns=1, minutes=30, status="scheduled")
+    wait_in_vain(database, organization, campaigns=300, minutes=1, status="paused")
+
+    assert automation().step()["busy"] == 0
+
+
+def test_a_launch_among_many_whose_campaign_is_gone_is_abandoned(
+    organization: UUID, automation: Automate, database: Connection
+) -> None:
+    wait_in_vain(database, organization, campaigns=250, minutes=60, status="scheduled")
+    database.execute("delete from campaigns where id = (select id from campaigns order by id desc limit 1)")
+
+    for _ in range(3):
+        automation().step()
+
+    [(states,)] = database.execute("select array_agg(distinct state) from campaign_runner.launches").fetchall()
+    assert sorted(states) == ["abandoned", "opened"]
 
 
 def test_a_run_for_one_organization_leaves_the_others_alone(
