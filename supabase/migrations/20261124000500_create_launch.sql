@@ -326,8 +326,11 @@ as $$
 declare
     v_project_reasons_at_most constant integer := 20;
 begin
+    if p_left = '{}' then
+        return p_right;
+    end if;
     return (
-        select coalesce(jsonb_object_agg(total.reason, total.n), '{}')
+        select jsonb_object_agg(total.reason, total.n)
         from (
             select named.reason, sum(named.n) as n
             from (
@@ -735,7 +738,7 @@ grant execute on function campaign_runner.insert_event(uuid, uuid, jsonb) to ser
 
 create or replace function campaign_runner.mark_sending(
     p_run_id uuid,
-    p_launch_id bigint,
+    p_launch campaign_runner.launches,
     p_system_user_id uuid,
     p_now timestamptz
 )
@@ -747,42 +750,33 @@ set row_security = off
 set enable_seqscan = off
 as $$
 declare
-    v_launch campaign_runner.launches;
+    v_chunk campaign_runner.launch_chunks;
     v_campaign record;
     v_is_locked boolean;
     v_rules campaign_runner.rules;
-    v_contacts bigint;
-    v_inserted bigint;
-    v_excluded jsonb;
+    v_contacts bigint := 0;
+    v_inserted bigint := 0;
+    v_excluded jsonb := '{}';
+    v_excluded_countries text[] := '{}';
     v_recipient_count bigint;
-    v_unmatched_countries text[];
     v_status text;
 begin
-    select * into v_launch from campaign_runner.launches l where l.id = p_launch_id;
-
     -- All that takes time comes before the campaign is locked.
-    select coalesce(sum(s.contacts), 0), coalesce(sum(s.inserted), 0)
-    into v_contacts, v_inserted
-    from campaign_runner.launch_chunks s
-    where s.launch_id = p_launch_id;
-    select coalesce(jsonb_object_agg(total.key, total.n), '{}') into v_excluded
-    from (
-        select e.key, sum(e.value::bigint) as n
-        from campaign_runner.launch_chunks s
-        cross join lateral jsonb_each_text(s.excluded) e
-        where s.launch_id = p_launch_id
-        group by e.key
-    ) total;
-    v_excluded := campaign_runner.add_counts(v_excluded, '{}');
+    for v_chunk in select * from campaign_runner.launch_chunks s where s.launch_id = p_launch.id loop
+        v_contacts := v_contacts + v_chunk.contacts;
+        v_inserted := v_inserted + v_chunk.inserted;
+        v_excluded := campaign_runner.add_counts(v_excluded, v_chunk.excluded);
+        v_excluded_countries := v_excluded_countries || v_chunk.excluded_countries;
+    end loop;
     select count(*) into v_recipient_count
     from public.campaign_recipients r
-    where r.campaign_id = v_launch.campaign_id;
+    where r.campaign_id = p_launch.campaign_id;
 
     -- An edit of the campaign or its rules at this moment wins: do not wait, come back.
-    perform from public.campaigns c where c.id = v_launch.campaign_id for no key update skip locked;
+    perform from public.campaigns c where c.id = p_launch.campaign_id for no key update skip locked;
     v_is_locked := found;
     select d.organization_id, d.name into v_campaign
-    from campaign_runner.due_campaigns(array[v_launch.campaign_id], p_now) d;
+    from campaign_runner.due_campaigns(array[p_launch.campaign_id], p_now) d;
     if not found then
         raise exception 'the campaign is not due any more' using errcode = 'CR001';
     end if;
@@ -790,16 +784,16 @@ begin
         raise exception 'the campaign is locked' using errcode = 'CR004';
     end if;
     if to_regclass('public.campaign_target_rules') is not null then
-        perform from public.campaign_target_rules r where r.campaign_id = v_launch.campaign_id for share skip locked;
+        perform from public.campaign_target_rules r where r.campaign_id = p_launch.campaign_id for share skip locked;
         if not found
-            and exists (select from public.campaign_target_rules r where r.campaign_id = v_launch.campaign_id)
+            and exists (select from public.campaign_target_rules r where r.campaign_id = p_launch.campaign_id)
         then
             raise exception 'the rules are locked' using errcode = 'CR004';
         end if;
     end if;
     -- Read under the locks.
-    v_rules := campaign_runner.read_rules(v_launch.campaign_id);
-    if v_launch.rules_hash is distinct from v_rules.hash then
+    v_rules := campaign_runner.read_rules(p_launch.campaign_id);
+    if p_launch.rules_hash is distinct from v_rules.hash then
         raise exception 'schedule or rules were changed' using errcode = 'CR001';
     end if;
 
@@ -809,11 +803,11 @@ begin
             and a.attname = 'updated_at'
             and a.atttypid in ('timestamptz'::regtype, 'timestamp'::regtype)
     ) then
-        perform campaign_runner.set_sending_and_time(v_launch.campaign_id, p_now);
+        perform campaign_runner.set_sending_and_time(p_launch.campaign_id, p_now);
     else
-        perform campaign_runner.set_sending(v_launch.campaign_id);
+        perform campaign_runner.set_sending(p_launch.campaign_id);
     end if;
-    select c.status::text into v_status from public.campaigns c where c.id = v_launch.campaign_id;
+    select c.status::text into v_status from public.campaigns c where c.id = p_launch.campaign_id;
     if v_status is distinct from 'sending' then
         raise exception 'The status could not be set: a trigger on campaigns keeps it at %.', coalesce(v_status, 'NULL')
             using errcode = 'CR422';
@@ -824,7 +818,7 @@ begin
             v_campaign.organization_id,
             p_system_user_id,
             jsonb_build_object(
-                'campaign_id', v_launch.campaign_id,
+                'campaign_id', p_launch.campaign_id,
                 'name', v_campaign.name,
                 'run_id', p_run_id,
                 'previous_status', 'scheduled',
@@ -835,18 +829,6 @@ begin
         );
     end if;
 
-    v_unmatched_countries := array(
-        select e
-        from unnest(v_rules.exclude_countries) e
-        where e <> all (
-            array(
-                select k
-                from campaign_runner.launch_chunks s
-                cross join lateral unnest(s.excluded_countries) k
-                where s.launch_id = p_launch_id
-            )
-        )
-    );
     update campaign_runner.launches l
     set
         state = 'launched',
@@ -860,21 +842,47 @@ begin
         recipient_count = v_recipient_count,
         excluded = v_excluded,
         unmatched = case when l.generates then jsonb_build_object(
-            'exclude_tags', to_jsonb(v_rules.unmatched_tags), 'exclude_countries', to_jsonb(v_unmatched_countries)
+            'exclude_tags', v_rules.unmatched_tags,
+            'exclude_countries', array(select e from unnest(v_rules.exclude_countries) e where e <> all (v_excluded_countries))
         ) end,
         waiting = null,
         next_attempt_at = null
-    where l.id = p_launch_id;
-    delete from campaign_runner.launch_chunks s where s.launch_id = p_launch_id;
+    where l.id = p_launch.id;
+    delete from campaign_runner.launch_chunks s where s.launch_id = p_launch.id;
 end;
 $$;
-comment on function campaign_runner.mark_sending(uuid, bigint, uuid, timestamptz) is
+comment on function campaign_runner.mark_sending(uuid, campaign_runner.launches, uuid, timestamptz) is
     'Sets the campaign to sending if it is still what the launch worked by, and writes the outcome. Raises CR004 '
     'where another transaction has locked the campaign or its rules, CR001 where they were changed, CR422 where a '
     'trigger keeps the status.';
-revoke execute on function campaign_runner.mark_sending(uuid, bigint, uuid, timestamptz)
+revoke execute on function campaign_runner.mark_sending(uuid, campaign_runner.launches, uuid, timestamptz)
     from public, anon, authenticated;
-grant execute on function campaign_runner.mark_sending(uuid, bigint, uuid, timestamptz) to service_role;
+grant execute on function campaign_runner.mark_sending(uuid, campaign_runner.launches, uuid, timestamptz) to service_role;
+
+
+create or replace function campaign_runner.lock_launch(
+    p_campaign_id uuid
+)
+returns campaign_runner.launches
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+begin
+    -- `insert … on conflict` would wait for a rival; this lock does not. It is held to the end of the transaction, and the
+    -- next step that gets it sees what the one before has committed.
+    if not pg_try_advisory_xact_lock(campaign_runner.lock_key('launch', p_campaign_id)) then
+        raise exception 'another step opens the launch' using errcode = 'CR001';
+    end if;
+    return (select l from campaign_runner.launches l where l.campaign_id = p_campaign_id and l.closed_at is null);
+end;
+$$;
+comment on function campaign_runner.lock_launch(uuid) is
+    'The open launch of a campaign, or NULL, with the lock on its opening held to the end of the transaction. Raises CR001 '
+    'where a rival holds that lock.';
+revoke execute on function campaign_runner.lock_launch(uuid) from public, anon, authenticated;
+grant execute on function campaign_runner.lock_launch(uuid) to service_role;
 
 
 create or replace function campaign_runner.open_launch(
@@ -887,18 +895,9 @@ set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 declare
-    v_launch campaign_runner.launches;
+    v_launch campaign_runner.launches := campaign_runner.lock_launch(p_campaign_id);
 begin
-    -- `insert … on conflict` would wait for a rival; this lock does not. It is held to the end of the transaction, and the
-    -- next step that gets it sees what the one before has committed.
-    if not pg_try_advisory_xact_lock(campaign_runner.lock_key('launch', p_campaign_id)) then
-        raise exception 'another step opens the launch' using errcode = 'CR001';
-    end if;
-
-    select * into v_launch
-    from campaign_runner.launches l
-    where l.campaign_id = p_campaign_id and l.closed_at is null;
-    if not found then
+    if v_launch.id is null then
         insert into campaign_runner.launches (campaign_id, organization_id, campaign_name, scheduled_at)
         select d.campaign_id, d.organization_id, d.name, d.scheduled_at
         from campaign_runner.due_campaigns(array[p_campaign_id]) d
@@ -911,14 +910,14 @@ begin
 end;
 $$;
 comment on function campaign_runner.open_launch(uuid) is
-    'The open launch of a campaign, made where there is none, with the lock on its opening held to the end of the '
-    'transaction. Raises CR001 where a rival holds that lock.';
+    'The open launch of a campaign, made where there is none, for what is to be recorded of it before it begins. Raises '
+    'CR001 where a rival opens it.';
 revoke execute on function campaign_runner.open_launch(uuid) from public, anon, authenticated;
 grant execute on function campaign_runner.open_launch(uuid) to service_role;
 
 
 create or replace function campaign_runner.begin_launch(
-    p_launch_id bigint,
+    p_campaign_id uuid,
     p_rules campaign_runner.rules
 )
 returns campaign_runner.launches
@@ -933,18 +932,22 @@ declare
 begin
     -- The one moment at which it is decided whether recipients exist already. From here on every pending row of the
     -- campaign belongs to the launch, if it generates.
-    update campaign_runner.launches l
+    insert into campaign_runner.launches as l (
+        campaign_id, organization_id, campaign_name, scheduled_at, state, generates, rules_hash
+    )
+    select
+        c.id, c.organization_id, coalesce(c.name::text, ''), c.scheduled_at,
+        'generating', campaign_runner.would_generate(c.id), p_rules.hash
+    from public.campaigns c
+    where c.id = p_campaign_id and c.organization_id is not null and c.scheduled_at is not null
+    on conflict (campaign_id) where closed_at is null do update
     set
-        state = 'generating',
-        generates = campaign_runner.would_generate(d.campaign_id),
-        organization_id = d.organization_id,
-        campaign_name = d.name,
-        scheduled_at = d.scheduled_at,
-        rules_hash = p_rules.hash
-    from campaign_runner.due_campaigns(
-        array[(select o.campaign_id from campaign_runner.launches o where o.id = p_launch_id)]
-    ) d
-    where l.id = p_launch_id
+        organization_id = excluded.organization_id,
+        campaign_name = excluded.campaign_name,
+        scheduled_at = excluded.scheduled_at,
+        state = excluded.state,
+        generates = excluded.generates,
+        rules_hash = excluded.rules_hash
     returning l.* into v_launch;
     if not found then
         raise exception 'the campaign is not due any more' using errcode = 'CR001';
@@ -971,11 +974,11 @@ begin
     return v_launch;
 end;
 $$;
-comment on function campaign_runner.begin_launch(bigint, campaign_runner.rules) is
-    'Takes an opened launch to generating: decides whether it generates, and lays out its first chunk, or counts the '
-    'recipients that are there.';
-revoke execute on function campaign_runner.begin_launch(bigint, campaign_runner.rules) from public, anon, authenticated;
-grant execute on function campaign_runner.begin_launch(bigint, campaign_runner.rules) to service_role;
+comment on function campaign_runner.begin_launch(uuid, campaign_runner.rules) is
+    'Takes the launch of a campaign, opened or not yet, to generating, under the lock on its opening: decides whether it '
+    'generates, and lays out its first chunk, or counts the recipients that are there.';
+revoke execute on function campaign_runner.begin_launch(uuid, campaign_runner.rules) from public, anon, authenticated;
+grant execute on function campaign_runner.begin_launch(uuid, campaign_runner.rules) to service_role;
 
 
 create or replace function campaign_runner.begin_reconcile(
@@ -1116,10 +1119,7 @@ begin
         "cursor" = v_next,
         contacts = s.contacts + v_synced.contacts,
         inserted = s.inserted + v_synced.inserted,
-        excluded = case
-            when s.excluded = '{}' then v_synced.excluded
-            else campaign_runner.add_counts(s.excluded, v_synced.excluded)
-        end,
+        excluded = campaign_runner.add_counts(s.excluded, v_synced.excluded),
         excluded_countries = array(
             select distinct k from unnest(s.excluded_countries || v_synced.excluded_countries) k
         ),
@@ -1184,7 +1184,7 @@ begin
         perform campaign_runner.begin_reconcile(p_launch_id, p_max_rows * v_reconcile_factor);
         return 'laid_out';
     end if;
-    perform campaign_runner.mark_sending(p_run_id, p_launch_id, p_system_user_id, p_now);
+    perform campaign_runner.mark_sending(p_run_id, v_launch, p_system_user_id, p_now);
     return 'launched';
 end;
 $$;
@@ -1231,10 +1231,10 @@ begin
     from campaign_runner.launches l
     where l.campaign_id = p_campaign_id and l.closed_at is null;
     if not found or v_launch.state = 'opened' then
-        v_launch := campaign_runner.open_launch(p_campaign_id);
+        v_launch := campaign_runner.lock_launch(p_campaign_id);
     end if;
 
-    -- Read after the launch was opened, so that a launch that a rival has just ended is seen: the list of the step is old.
+    -- Read under the lock, so that a launch that a rival has just ended is seen: the list of the step is old.
     select d.organization_id, d.scheduled_at into v_campaign
     from campaign_runner.due_campaigns(array[p_campaign_id], p_now) d;
     if not found or not campaign_runner.is_launch_ready(v_launch, p_system_user_id, p_system_user_roles, p_now) then
@@ -1260,8 +1260,8 @@ begin
         where l.id = v_launch.id;
     end if;
     v_rules := campaign_runner.read_rules(p_campaign_id);
-    if v_launch.state = 'opened' then
-        v_launch := campaign_runner.begin_launch(v_launch.id, v_rules);
+    if v_launch.id is null or v_launch.state = 'opened' then
+        v_launch := campaign_runner.begin_launch(p_campaign_id, v_rules);
     end if;
 
     -- A reconcile that waited starts over, too: its campaign may have been deleted meanwhile, with the recipients that it

@@ -180,7 +180,7 @@ begin
             order by l.scheduled_at desc, l.campaign_id desc
             limit v_newest_at_most
         )
-        union
+        union all
         (
             select l.campaign_id, l.waiting, l.next_attempt_at, l.failed_with, l.failed_version
             from campaign_runner.launches l
@@ -190,7 +190,7 @@ begin
             order by l.scheduled_at, l.campaign_id
             limit v_next_at_most
         )
-        union
+        union all
         (
             select l.campaign_id, l.waiting, l.next_attempt_at, l.failed_with, l.failed_version
             from campaign_runner.launches l
@@ -201,7 +201,7 @@ begin
     ),
     walked as materialized (
         select id, organization_id, version from newest
-        union
+        union all
         select id, organization_id, version from next
     ),
     opened as materialized (

@@ -30,6 +30,7 @@ from tests.benchmarks.ratio import Ratio, ratio, timed
 
 MILLION = 1_000_000
 STORED_RECIPIENTS = 10 * MILLION
+WAITING = 100_000
 CALLS = 200  # of a sample
 STARTS = 3
 TRIVIAL = """
@@ -51,6 +52,18 @@ def idle_among_many(rounds: int) -> Iterator[Ratio]:
             1.05,
             *samples,
             unit="ms",
+        )
+
+
+def idle_while_many_wait(rounds: int) -> Iterator[Ratio]:
+    """Campaigns that wait for a person must not slow the others down."""
+    with Bed() as none, Bed() as many:
+        _store(none, campaigns=1_000, recipients=10_000)
+        _store(many, campaigns=1_000, recipients=10_000)
+        _wait(many, campaigns=WAITING)
+        samples = _alternate(rounds, _tick(many), _tick(none))
+        yield ratio(
+            "an idle tick, 100,000 campaigns wait for a person", "the same, none waits", 1.5, 1.5, *samples, unit="ms"
         )
 
 
@@ -178,6 +191,31 @@ def _store(bed: Bed, *, campaigns: int, recipients: int) -> None:
     bed.settle("contacts", "campaigns", "campaign_recipients")
 
 
+def _wait(bed: Bed, *, campaigns: int) -> None:
+    """Due campaigns of ten organizations, with rules, which failed until they needed attention."""
+    organizations = [bed.organization(0) for _ in range(10)]
+    bed.execute(
+        "insert into public.campaigns (organization_id, name, status, scheduled_at)"
+        " select (%s::uuid[])[1 + i %% 10], 'Waiting ' || i, 'scheduled', now() - i * interval '1 second'"
+        " from generate_series(1, %s) i",
+        organizations,
+        campaigns,
+    )
+    bed.execute(
+        "insert into public.campaign_target_rules (campaign_id, organization_id)"
+        " select id, organization_id from public.campaigns where status = 'scheduled'"
+    )
+    bed.execute(
+        "insert into campaign_runner.launches (campaign_id, organization_id, campaign_name, scheduled_at, waiting,"
+        " attempts, failed_with, failed_version, last_error)"
+        " select c.id, c.organization_id, c.name, c.scheduled_at, 'needs_attention', 10, '23514',"
+        " campaign_runner.join_versions(c.xmin, r.xmin), 'The database refused.'"
+        " from public.campaigns c join public.campaign_target_rules r on r.campaign_id = c.id"
+    )
+    bed.execute("vacuum analyze campaign_runner.launches")
+    bed.settle("campaigns", "campaign_target_rules")
+
+
 def _settings(bed: Bed) -> Settings:
     project = bed.stack.project
     return Settings.model_validate(
@@ -254,6 +292,7 @@ def _start(source: Path, environment: Mapping[str, str], headers: Mapping[str, s
 
 BENCHMARKS: dict[str, Callable[[int], Iterator[Ratio]]] = {
     "stored": idle_among_many,
+    "waiting": idle_while_many_wait,
     "trivial": idle_and_trivial,
     "cold": cold_start,
     "memory": memory,

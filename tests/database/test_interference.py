@@ -603,7 +603,8 @@ def test_an_edit_between_the_last_look_and_the_final_update_stops_that_update(
 
     with pytest.raises(psycopg.DatabaseError) as refusal:
         connect_as("service_role").execute(
-            "select campaign_runner.mark_sending(%s, %s, %s, now())", (uuid4(), launch["id"], system_user)
+            "select campaign_runner.mark_sending(%s, l, %s, now()) from campaign_runner.launches l",
+            (uuid4(), system_user),
         )
 
     assert refusal.value.sqlstate == "CR001"

@@ -40,7 +40,7 @@ CALLS: dict[str, Callable[[Automation], object]] = {
 STATEMENTS: dict[str, LiteralString] = {
     "prune": "select campaign_runner.prune()",
     "audience": "select campaign_runner.evaluate_contacts(gen_random_uuid())",
-    "mark_sending": "select campaign_runner.mark_sending(gen_random_uuid(), 1, gen_random_uuid(), now())",
+    "mark_sending": "select campaign_runner.mark_sending(gen_random_uuid(), null, gen_random_uuid(), now())",
     "sendable": "select * from public.campaign_runner_sendable",
     "ledger": "select * from campaign_runner.launches",
     "recipients": "insert into campaign_recipients (campaign_id) values (gen_random_uuid())",
