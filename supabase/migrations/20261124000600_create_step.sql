@@ -115,6 +115,8 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
 set enable_incremental_sort = off
+-- Hash joins, but for the look-ups, which are nothing but nested loops.
+set enable_nestloop = off
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
@@ -132,10 +134,10 @@ begin
         v_from.campaigns_after_id := '00000000-0000-0000-0000-000000000000';
     end if;
 
-    -- The newest due campaigns, where those that have just become due are, and the next ones of a position that goes round:
-    -- all would be too many to read where a hundred thousand wait.
+    -- All that are due would be too many to read where a hundred thousand wait: the newest, where those are that have just
+    -- become due and have no launch, and the next ones of a position that goes round, whose launches may have become ready.
     with newest as materialized (
-        select c.id, c.organization_id, c.xmin as version
+        select c.id
         from public.campaigns c
         where c.status = 'scheduled'
             and c.scheduled_at <= p_now
@@ -172,17 +174,16 @@ begin
     ),
     -- Launches in the same order. Where a hundred thousand wait, the launch of each campaign is among these: to look into
     -- the index for each took as long as all the rest.
+    newest_beside as materialized (
+        select l.campaign_id
+        from campaign_runner.launches l
+        where l.closed_at is null
+        order by l.scheduled_at desc, l.campaign_id desc
+        limit v_newest_at_most
+    ),
     beside as materialized (
         (
-            select l.campaign_id, l.waiting, l.next_attempt_at, l.failed_with, l.failed_version
-            from campaign_runner.launches l
-            where l.closed_at is null
-            order by l.scheduled_at desc, l.campaign_id desc
-            limit v_newest_at_most
-        )
-        union all
-        (
-            select l.campaign_id, l.waiting, l.next_attempt_at, l.failed_with, l.failed_version
+            select l.campaign_id, l.organization_id, l.waiting, l.next_attempt_at, l.failed_with, l.failed_version
             from campaign_runner.launches l
             where l.closed_at is null
                 and l.scheduled_at = any (array[v_from.campaigns_after_time])
@@ -192,51 +193,55 @@ begin
         )
         union all
         (
-            select l.campaign_id, l.waiting, l.next_attempt_at, l.failed_with, l.failed_version
+            select l.campaign_id, l.organization_id, l.waiting, l.next_attempt_at, l.failed_with, l.failed_version
             from campaign_runner.launches l
             where l.closed_at is null and l.scheduled_at > v_from.campaigns_after_time
             order by l.scheduled_at, l.campaign_id
             limit v_next_at_most
         )
     ),
-    walked as materialized (
-        select id, organization_id, version from newest
-        union all
-        select id, organization_id, version from next
-    ),
     opened as materialized (
         select * from beside
         union all
         select l.*
-        from walked w
+        from next n
         cross join lateral (
-            select o.campaign_id, o.waiting, o.next_attempt_at, o.failed_with, o.failed_version
+            select o.campaign_id, o.organization_id, o.waiting, o.next_attempt_at, o.failed_with, o.failed_version
             from campaign_runner.launches o
-            where o.campaign_id = any (array[w.id]) and o.closed_at is null
+            where o.campaign_id = any (array[n.id]) and o.closed_at is null
             order by o.campaign_id
             limit 1
         ) l
-        where w.id not in (select campaign_id from beside)
+        where not exists (select from beside b where b.campaign_id = n.id)
     ),
-    -- A campaign without a launch, or with one that may be worked on.
+    unopened as materialized (
+        select n.id
+        from newest n
+        left join lateral (
+            select o.id
+            from campaign_runner.launches o
+            where o.campaign_id = any (array[n.id]) and o.closed_at is null
+            order by o.campaign_id
+            limit 1
+        ) l on true
+        where l.id is null and not exists (select from newest_beside b where b.campaign_id = n.id)
+    ),
     ready as (
-        select w.id
-        from walked w
-        left join opened o on o.campaign_id = w.id
+        select id from unopened
+        union all
+        select n.id
+        from next n
+        left join opened o on o.campaign_id = n.id
         left join campaign_runner.rules_versions(array(select campaign_id from opened where waiting is not null)) r
-            on r.campaign_id = w.id
+            on r.campaign_id = n.id
         left join campaign_runner.permitted_organizations(
-            array(
-                select distinct organization_id
-                from walked
-                where id in (select campaign_id from opened where failed_with = 'CR403')
-            ),
+            array(select distinct organization_id from opened where failed_with = 'CR403'),
             p_system_user_id, p_system_user_roles
         ) p (organization_id)
-            on p.organization_id = w.organization_id
+            on p.organization_id = n.organization_id
         where campaign_runner.is_ready(
             o.waiting, o.next_attempt_at, o.failed_with, o.failed_version,
-            campaign_runner.join_versions(w.version, r.version), p.organization_id is not null, p_now
+            campaign_runner.join_versions(n.version, r.version), p.organization_id is not null, p_now
         )
     ),
     -- Those under way, and those whose backoff is over, wherever the position is.

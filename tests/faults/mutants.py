@@ -538,7 +538,7 @@ MUTANTS = (
         "P10",
         "a launch is looked for only in the order of the campaigns",
         STEP,
-        "        where w.id not in (select campaign_id from beside)\n",
+        "        where not exists (select from beside b where b.campaign_id = n.id)\n",
         "        where false\n",
         ["tests/database/test_launch.py::test_a_campaign_that_waits_among_many_paused_ones_is_not_tried"],
     ),
