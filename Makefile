@@ -38,7 +38,7 @@ test-slow: $(READY) ## The other tests: crashes, audiences of a million, hostile
 bench: $(READY) ## How fast it is, against the raw statements (half an hour; ARGS="--help" for less)
 	@$(VENV) -m tests.benchmarks $(ARGS)
 
-soak: $(READY) ## Faults for a quarter of an hour, and a table of what became of them (ARGS="--times 3" for less)
+soak: $(READY) ## Faults for a quarter of an hour, and a table of what became of them (ARGS="--minutes 3" for less)
 	@$(VENV) -m tests.faults.soak $(ARGS)
 
 mutants: $(READY) ## Break each promise on purpose, and see that a test turns red (ARGS="P3" for some)

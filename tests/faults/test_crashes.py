@@ -22,5 +22,6 @@ def test_a_death_loses_nothing_duplicates_nothing_and_leaves_no_audience_partial
     rig: Rig, function: Function, victim: Victim, moment: Moment
 ) -> None:
     for seed in range(DEATHS[moment]):
-        found = crash(rig, function, victim, moment, Random(f"{victim}{moment}{seed}")).all()
-        assert found == [], f"seed {seed}"
+        scene = rig.set_scene()
+        crash(rig, scene, function, victim, moment, Random(f"{victim}{moment}{seed}"))
+        assert rig.settle(function, scene).all() == [], f"seed {seed}"

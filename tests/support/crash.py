@@ -12,11 +12,9 @@ from threading import Event
 from local.function import Function
 from local.service import Service
 from tests.support.fault_proxy import Fault
-from tests.support.invariants import Violations
 from tests.support.rig import Rig, Scene
 from tests.support.step_gate import gate, wait_until_held_up
 
-LONGEST_RUN_SECONDS = 0.4  # of the scene, when nothing is killed; random moments lie within it
 BOUNDARIES = 5  # calls that every run of the scene makes at least
 
 
@@ -37,9 +35,8 @@ class Moment(Enum):
     INSIDE = "inside a step that a lock holds up"
 
 
-def crash(rig: Rig, bystander: Function, victim: Victim, moment: Moment, random: Random) -> Violations:
-    """Kill the victim once in the middle of a run, run again with the bystander, and look for violations."""
-    scene = rig.set_scene()
+def crash(rig: Rig, scene: Scene, bystander: Function, victim: Victim, moment: Moment, random: Random) -> None:
+    """Kill the victim once in the middle of a run: of the bystander's, unless the victim is a function."""
     with ExitStack() as exits:
         doomed = exits.enter_context(Function(rig.environment())) if victim is Victim.FUNCTION else bystander
         kills: dict[Victim, Callable[[], None]] = {
@@ -50,7 +47,6 @@ def crash(rig: Rig, bystander: Function, victim: Victim, moment: Moment, random:
         }
         _kill_at(moment, kills[victim], rig, scene, doomed, random)
         rig.stack.rest.wait_until_ready()
-    return rig.settle(bystander, scene)
 
 
 def _kill_at(
@@ -71,7 +67,7 @@ def _kill_at(
             assert killed.wait(60), f"the run made fewer than {BOUNDARIES} calls"
     else:
         with rig.calling(function):
-            Event().wait(random.uniform(0, LONGEST_RUN_SECONDS))
+            Event().wait(random.uniform(0, scene.run_seconds))
             kill()
 
 

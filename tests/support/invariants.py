@@ -1,4 +1,4 @@
-"""The promises, checked from the tables alone, when nothing runs and nobody has edited since the runs began."""
+"""The promises, checked from the tables, when nothing runs. Where people edited, their record names the uncertain."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import psycopg
 
 from tests.support import oracle, records
 from tests.support.automation import Automation
+from tests.support.edits import Edits
 
 Connection = psycopg.Connection[Any]
 Answer = Mapping[str, Any]  # the body of a run's answer
@@ -21,14 +22,15 @@ Answer = Mapping[str, Any]  # the body of a run's answer
 class Violations:
     """What was found, a sentence each. Empty: every promise was kept."""
 
-    lost: list[str] = field(default_factory=list)  # a campaign or an outcome
-    duplicated: list[str] = field(default_factory=list)  # a launch, or a recipient
+    lost: list[str] = field(default_factory=list)  # a campaign, an outcome, or an edit
+    duplicated: list[str] = field(default_factory=list)  # a launch, a recipient, or the recipient of an address
     partial: list[str] = field(default_factory=list)  # an audience that is not the whole one, or more than that
     blamed: list[str] = field(default_factory=list)  # a campaign, for what was not its fault
+    unfinished: list[str] = field(default_factory=list)  # a launch
 
     def all(self) -> list[str]:
         """All of them."""
-        return [*self.lost, *self.duplicated, *self.partial, *self.blamed]
+        return [*self.lost, *self.duplicated, *self.partial, *self.blamed, *self.unfinished]
 
     def add(self, others: Violations) -> None:
         """Those that were found another time."""
@@ -36,6 +38,7 @@ class Violations:
         self.duplicated += others.duplicated
         self.partial += others.partial
         self.blamed += others.blamed
+        self.unfinished += others.unfinished
 
 
 def violations(
@@ -44,13 +47,16 @@ def violations(
     due: Collection[UUID],
     kept: Mapping[UUID, Collection[UUID]] | None = None,
     answers: Mapping[UUID, Answer] | None = None,
+    edits: Edits | None = None,
 ) -> Violations:
     """Look for violations.
 
     `due`: the campaigns that were due once each, and must have been launched. `kept`: of those, the ones that had
-    recipients before, with the contacts. `answers`: the bodies of the answers 200, by the run's id.
+    recipients before, with the contacts. `answers`: the bodies of the answers 200, by the run's id. `edits`: what
+    people edited while the runs went on. They changed no rules of a launched campaign, and no contact in `kept`.
     """
-    found = Violations()
+    edits = edits or Edits()
+    found = Violations(lost=[*edits.refused], duplicated=[*edits.overruled])
     tables = oracle.read(database)
     statuses = {campaign["id"]: campaign["status"] for campaign in tables["campaigns"]}
     recipients = Counter((row["campaign_id"], row["contact_id"]) for row in tables["campaign_recipients"])
@@ -61,24 +67,48 @@ def violations(
     for campaign in due:
         if statuses.get(campaign) != "sending":
             found.lost.append(f"{campaign} is {statuses.get(campaign)}")
+    touched = edits.touched(tables)
     for campaign, status in statuses.items():
-        there = {contact for its_campaign, contact in recipients if its_campaign == campaign}
-        if status == "sending":
-            audience = (kept or {}).get(campaign) or oracle.recipients(oracle.audience(tables, campaign))
-            missing, extra = set(audience) - there, there - set(audience)
-            if missing or extra:
-                found.partial.append(f"{campaign} lacks {len(missing)} recipients and has {len(extra)} too many")
-        if status == "sending" and campaign not in due:
+        if status != "sending":
+            continue
+        if campaign not in due:
             found.duplicated.append(f"{campaign} was not due, and was launched")
+        there = {contact for its_campaign, contact in recipients if its_campaign == campaign}
+        verdicts = oracle.audience(tables, campaign)
+        kept_ones = (kept or {}).get(campaign)
+        audience = set(kept_ones) if kept_ones else oracle.recipients(verdicts)
+        # Everybody is certain where nobody edited since the launch began, and where recipients were there before.
+        uncertain = set() if kept_ones or campaign in edits.rescheduled else touched
+        missing, extra = audience - there - uncertain, there - audience - uncertain
+        if missing or extra:
+            found.partial.append(f"{campaign} lacks {len(missing)} recipients and has {len(extra)} too many")
+        found.duplicated += [f"{campaign} has {n} recipients at one address" for n in _twins(tables, verdicts, there)]
 
-    _check_ledger(database, found, due, Counter(campaign for campaign, _ in recipients))
+    deleted = len(edits.deleted(tables))
+    deletions = {campaign: 0 if campaign in edits.rescheduled else deleted for campaign in due}
+    _check_ledger(database, found, deletions, Counter(campaign for campaign, _ in recipients))
     _check_reports(database, found, answers or {})
     return found
 
 
+def _twins(tables: oracle.Tables, verdicts: oracle.Verdicts, recipients: Collection[UUID]) -> list[int]:
+    """For each address of several recipients, their number. One that is not eligible any more gets no mail.
+
+    No editor changes an address to that of another contact, so that twins among the recipients were twins when they
+    became recipients.
+    """
+    addresses = Counter(
+        oracle.folded(contact["email"])
+        for contact in tables["contacts"]
+        if contact["id"] in recipients and verdicts.get(contact["id"]) in (None, "duplicate_address")
+    )
+    return [n for address, n in addresses.items() if address and n > 1]
+
+
 def _check_ledger(
-    database: Connection, found: Violations, due: Collection[UUID], recipients: Mapping[UUID, int]
+    database: Connection, found: Violations, due: Mapping[UUID, int], recipients: Mapping[UUID, int]
 ) -> None:
+    """`due`: the campaigns, with the number of contacts that were perhaps deleted after their launch."""
     launches = records.rows(database, "select * from campaign_runner.launches")
     launched = Counter(launch["campaign_id"] for launch in launches if launch["state"] == "launched")
     payloads = records.rows(database, "select payload from public.activity_events")
@@ -87,10 +117,13 @@ def _check_ledger(
         found.duplicated += [f"{campaign} has {n} {name}" for campaign, n in counted.items() if n > 1]
         found.lost += [f"{campaign} is not among the {name}" for campaign in due if campaign not in counted]
     for launch in launches:
-        if launch["state"] == "launched" and launch["recipient_count"] != recipients[launch["campaign_id"]]:
-            found.partial.append(f"{launch['campaign_id']} has not the number of recipients that the ledger says")
+        campaign = launch["campaign_id"]
+        if launch["state"] != "launched":
+            found.unfinished.append(f"{campaign} has a launch that is {launch['state']}")
+        elif not 0 <= launch["recipient_count"] - recipients[campaign] <= due.get(campaign, 0):
+            found.partial.append(f"{campaign} has not the number of recipients that the ledger says")
         if launch["attempts"]:
-            found.blamed.append(f"{launch['campaign_id']}: {launch['last_error']}")
+            found.blamed.append(f"{campaign}: {launch['last_error']}")
     errors = records.rows(database, "select campaign_id, error from campaign_runner.run_errors")
     found.blamed += [f"{error['campaign_id']}: {error['error']}" for error in errors]
 

@@ -54,15 +54,15 @@ def audience(tables: Tables, campaign_id: UUID) -> Verdicts:
     )
     tags, bounced = _tags(tables, organization), _bounced(tables, organization)
     opted_out = {
-        _folded(c["email"])
+        folded(c["email"])
         for c in contacts
-        if c.get("deleted_at") is None and not _flag(c["is_subscribed"], True) and _folded(c["email"])
+        if c.get("deleted_at") is None and not _flag(c["is_subscribed"], True) and folded(c["email"])
     }
     verdicts: Verdicts = {}
     addressed: set[str] = set()
     for contact in contacts:
         reason = _reason(contact, rules, tags.get(contact["id"], set()), contact["id"] in bounced, opted_out)
-        address = _folded(contact["email"])
+        address = folded(contact["email"])
         if reason is None and address:
             if address in addressed:
                 reason = "duplicate_address"
@@ -85,12 +85,12 @@ def counts(verdicts: Verdicts) -> dict[str, int]:
 def _reason(contact: Row, rules: Row, tags: set[str], has_bounced: bool, opted_out: set[str]) -> str | None:
     include_emails = rules.get("include_emails") or []
     include_tags = rules.get("include_tags") or []
-    address = _folded(contact["email"])
+    address = folded(contact["email"])
     is_restricted = bool(include_emails or include_tags)
-    is_included = bool(tags & set(map(_folded, include_tags))) or bool(
-        address and address in map(_folded, include_emails)
+    is_included = bool(tags & set(map(folded, include_tags))) or bool(
+        address and address in map(folded, include_emails)
     )
-    country = _folded(contact["country"])
+    country = folded(contact["country"])
 
     if contact.get("deleted_at") is not None:
         return "deleted"
@@ -101,21 +101,19 @@ def _reason(contact: Row, rules: Row, tags: set[str], has_bounced: bool, opted_o
         return "unsubscribed"
     if _flag(rules.get("exclude_bounced"), False) and has_bounced:
         return "bounced"
-    if not address and not _folded(contact.get("mobile")):
+    if not address and not folded(contact.get("mobile")):
         return "no_address"
-    if country and country in map(_folded, rules.get("exclude_countries") or []):
+    if country and country in map(folded, rules.get("exclude_countries") or []):
         return "country"
     if is_restricted and not is_included:
         return "not_included"
-    if tags & set(map(_folded, rules.get("exclude_tags") or [])):
+    if tags & set(map(folded, rules.get("exclude_tags") or [])):
         return "excluded_tag"
     return None
 
 
 def _tags(tables: Tables, organization: UUID) -> dict[UUID, set[str]]:
-    names = {
-        tag["id"]: _folded(tag["name"]) for tag in tables["contact_tags"] if tag["organization_id"] == organization
-    }
+    names = {tag["id"]: folded(tag["name"]) for tag in tables["contact_tags"] if tag["organization_id"] == organization}
     tags: dict[UUID, set[str]] = {}
     for assignment in tables["contact_tag_assignments"]:
         if assignment["tag_id"] in names and assignment.get("organization_id") in (None, organization):
@@ -132,7 +130,7 @@ def _bounced(tables: Tables, organization: UUID) -> set[UUID]:
     }
 
 
-def _folded(text: str | None) -> str:
+def folded(text: str | None) -> str:
     """Trimmed and without case; nothing for NULL."""
     return (text or "").strip(BLANKS).lower()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ import psycopg
 from local.function import Function
 from local.stack import Stack
 from tests.support.caller import Caller
+from tests.support.edits import Edits
 from tests.support.factory import Factory
 from tests.support.fault_proxy import FaultProxy, no_fault
 from tests.support.invariants import Violations, violations
@@ -28,9 +29,11 @@ CONTACTS = 2_500  # of the long campaign; small steps make at least six of it
 class Scene:
     """Campaigns in the database. `due` are to be launched; `kept` of them had these recipients before."""
 
-    due: Collection[UUID]
+    due: Sequence[UUID]  # the first one is the long one
     kept: Mapping[UUID, Collection[UUID]]
     middle: UUID  # a contact in the middle of the long audience
+    contacts: Sequence[UUID]  # of the two organizations with campaigns
+    run_seconds: float = 0.4  # of a run that nothing disturbs, at most
 
 
 class Rig:
@@ -80,7 +83,7 @@ class Rig:
             factory.recipient(made_before, few[7])
             factory.campaign(short, status="paused")
             factory.campaign(short, due_in=None, status="draft")
-        return Scene([*due, made_before], {made_before: few[7:8]}, contacts[CONTACTS // 2 + 1])
+        return Scene([*due, made_before], {made_before: few[7:8]}, contacts[CONTACTS // 2 + 1], [*contacts, *few])
 
     def call(self, function: Function) -> httpx.Response:
         """Call the function. Raises httpx.TransportError when it dies."""
@@ -96,8 +99,11 @@ class Rig:
         if error is not None and not isinstance(error, httpx.TransportError):
             raise error
 
-    def settle(self, function: Function, scene: Scene) -> Violations:
-        """Run as the ticks would, in peace, until everything is launched; then look for violations."""
+    def settle(self, function: Function, scene: Scene, edits: Edits | None = None) -> Violations:
+        """Run as the ticks would, in peace, until everything is launched; then look for violations.
+
+        `edits`: what editors did before.
+        """
         self.proxy.follow(no_fault)
         for _ in range(RUNS_UNTIL_SETTLED):
             self.call(function)
@@ -107,7 +113,7 @@ class Rig:
                     break
         last = self.call(function)
         with self.connect() as database:
-            found = violations(database, due=scene.due, kept=scene.kept, answers=self.answers)
+            found = violations(database, due=scene.due, kept=scene.kept, answers=self.answers, edits=edits)
         if last.status_code != 200 or last.json()["processed_count"]:
             found.duplicated.append(f"a run with nothing due answered {last.status_code}: {last.text}")
         return found
