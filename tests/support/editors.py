@@ -19,11 +19,13 @@ from tests.support.factory import Factory
 from tests.support.rig import Rig, Scene
 
 Connection = psycopg.Connection[Any]
+Edit = Callable[[Connection, Random], None]
 
 PACE_SECONDS = 0.03  # between two edits of one editor
 CHANGES_OF_RULES = 6  # each sends a launch back to the start of its reconcile: with more, no run would end
 SHARE_OF_CHANGES = 0.1  # of the edits of rules
-SHARE_LEFT_PAUSED = 0.25  # until the editors have stopped
+SHARE_LEFT_PAUSED = 0.25  # of the pauses: until the editors have stopped
+LEFT_PAUSED = 3  # campaigns at most, so that the others are launched while people edit
 LOST_CONNECTION = ("08", "57P")  # classes of SQLSTATE; a connection that breaks has none
 
 # None excludes the contact at which a step may be held up.
@@ -82,9 +84,6 @@ def editors(rig: Rig, scene: Scene, random: Random) -> Iterator[Edits]:
         each.result()
     with rig.connect() as database:
         edits.rescheduled.update(crowd.schedule_again(database))
-
-
-Edit = Callable[[Connection, Random], None]
 
 
 def _edit(rig: Rig, edit: Edit, edits: Edits, random: Random, begins: Event, over: Event) -> None:
@@ -199,7 +198,7 @@ class _Crowd:
             pause = "update campaigns set status = 'paused' where id = %s and status = 'scheduled'"
             if not database.execute(pause, (campaign,)).rowcount:
                 return
-            if random.random() < SHARE_LEFT_PAUSED:
+            if random.random() < SHARE_LEFT_PAUSED and len(self._left_paused) < LEFT_PAUSED:
                 self._pausable.remove(campaign)
                 self._left_paused.add(campaign)
             else:
