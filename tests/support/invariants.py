@@ -94,8 +94,8 @@ def violations(
 def _twins(tables: oracle.Tables, verdicts: oracle.Verdicts, recipients: Collection[UUID]) -> list[int]:
     """For each address of several recipients, their number. One that is not eligible any more gets no mail.
 
-    No editor changes an address to that of another contact, so that twins among the recipients were twins when they
-    became recipients.
+    No editor changes an address to that of another contact, or makes a contact eligible again without its twins, so
+    that no launch could take both for the only one.
     """
     addresses = Counter(
         oracle.folded(contact["email"])
