@@ -161,7 +161,7 @@ class _Crowd:
         self._update(database, self._contact(random), "is_subscribed = not is_subscribed")
 
     def correct_contact(self, database: Connection, random: Random) -> None:
-        """None makes a contact eligible again: in two chunks, each of two twins could then be the only one in its turn."""
+        """None makes a contact eligible again: of twins in two chunks, each could then be the only one in its turn."""
         contact = self._contact(random)
         address = f"{uuid4()}@example.org"
         self._record.touch(contact, address)
