@@ -18,7 +18,7 @@ import click
 from local.function import Function
 from local.stack import Stack
 from tests.support.crash import Moment, Victim, crash
-from tests.support.editors import edited_scene, editors
+from tests.support.editors import editors
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.invariants import Violations
 from tests.support.memory import MEMORY
@@ -58,7 +58,7 @@ def _undisturbed(harm: Harm, rig: Rig, function: Function, random: Random) -> Vi
 
 
 def _beside_editors(harm: Harm, rig: Rig, function: Function, random: Random) -> Violations:
-    scene = edited_scene(rig)
+    scene = rig.set_edited_scene()
     with editors(rig, scene, random) as edits:
         harm(rig, scene, function, random)
     return rig.settle(function, scene, edits)

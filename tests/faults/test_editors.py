@@ -8,7 +8,7 @@ import pytest
 
 from local.function import Function
 from tests.faults import soak
-from tests.support.editors import edited_scene, editors
+from tests.support.editors import editors
 from tests.support.rig import Rig
 
 pytestmark = pytest.mark.slow
@@ -22,7 +22,7 @@ def test_a_trial_beside_editors_breaks_no_promise(rig: Rig, function: Function, 
 
 
 def test_editors_edit_in_the_middle_of_a_run_and_are_not_refused(rig: Rig, function: Function) -> None:
-    scene = edited_scene(rig)
+    scene = rig.set_edited_scene()
     with editors(rig, scene, Random(0)) as edits:
         rig.call(function)
         assert len(edits.contacts) > 10

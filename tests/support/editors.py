@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from random import Random
 from threading import Event, Lock
 from typing import Any
@@ -24,11 +23,10 @@ Edit = Callable[[Connection, Random], None]
 PACE_SECONDS = 0.03  # between two edits of one editor
 CHANGES_OF_RULES = 6  # each sends a launch back to the start of its reconcile: with more, no run would end
 SHARE_OF_CHANGES = 0.1  # of the edits of rules
-SHARE_LEFT_PAUSED = 0.25  # of the pauses: until the editors have stopped
-LEFT_PAUSED = 3  # campaigns at most, so that the others are launched while people edit
+SHARE_LEFT_PAUSED = 0.5  # of the pauses of long campaigns, most of which come in the middle of a launch
 LOST_CONNECTION = ("08", "57P")  # classes of SQLSTATE; a connection that breaks has none
 
-# None excludes the contact at which a step may be held up.
+# For the tag and the countries of the scene. None excludes the contact at which a step may be held up.
 RULES: tuple[Mapping[str, Any], ...] = (
     {},
     {"exclude_countries": ["AT"]},
@@ -38,29 +36,9 @@ RULES: tuple[Mapping[str, Any], ...] = (
 )
 
 
-def edited_scene(rig: Rig) -> Scene:
-    """The scene, with rules, twins and countries, and with three long campaigns more, of which one is paused."""
-    scene = rig.set_scene()
-    contacts = list(scene.contacts)
-    with rig.connect() as database:
-        factory = Factory(database)
-        [(organization,)] = database.execute("select organization_id from contacts where id = %s", (scene.middle,))
-        database.execute("update contacts set country = 'AT' where id = any (%s)", (contacts[3::10],))
-        database.execute("update contacts set country = 'CH' where id = any (%s)", (contacts[4::10],))
-        database.execute("update contacts set is_active = false where id = any (%s)", (contacts[5::100],))
-        for number, twin in enumerate(contacts[6:2000:100]):
-            for contact in (twin, contacts[-50 - number]):
-                factory.update("contacts", contact, email=f"twin{number}@example.org")
-        factory.tag(organization, "VIP", *contacts[7:2000:50])
-        more = [factory.campaign(organization, status=status) for status in ("scheduled", "scheduled", "paused")]
-        for campaign in (scene.due[0], *more):
-            factory.rules(campaign)
-    return replace(scene, due=[*scene.due, *more], run_seconds=1.5)
-
-
 @contextmanager
 def editors(rig: Rig, scene: Scene, random: Random) -> Iterator[Edits]:
-    """People edit until the block ends. Then what is paused is scheduled again, at a new time.
+    """People edit until the block ends. Then what is paused is scheduled again.
 
     The block begins when each of them has edited once. Their connections do not pass the proxy; one that breaks is made
     again. The contact in the middle, and the first campaign's status, stay as they are.
@@ -117,6 +95,7 @@ class _Crowd:
         self._with_rules = [campaign for campaign in scene.due if campaign not in scene.kept]
         self._changes_of_rules = 0
         self._pausable = self._due[1:]
+        self._long = scene.more
         self._paused: UUID | None = None  # for a moment
         self._left_paused: set[UUID] = set()
 
@@ -199,18 +178,28 @@ class _Crowd:
             pause = "update campaigns set status = 'paused' where id = %s and status = 'scheduled'"
             if not database.execute(pause, (campaign,)).rowcount:
                 return
-            if random.random() < SHARE_LEFT_PAUSED and len(self._left_paused) < LEFT_PAUSED:
+            if campaign in self._long and random.random() < SHARE_LEFT_PAUSED:
                 self._pausable.remove(campaign)
                 self._left_paused.add(campaign)
             else:
                 self._paused = campaign
 
     def schedule_again(self, database: Connection) -> set[UUID]:
-        """Give all paused campaigns a new schedule, so that their launches begin again. Returns them."""
+        """Schedule all that is paused. Returns these campaigns, each of which gets its exact audience.
+
+        A launch in the middle of its reconcile reads no contact again, unless it gets a new schedule.
+        """
         rows = records.rows(
             database,
-            "update campaigns set status = 'scheduled', scheduled_at = now()"
-            " where status = 'paused' and id = any (%s) returning id",
+            """
+            update campaigns c set
+                status = 'scheduled',
+                scheduled_at = case when exists (
+                    select from campaign_runner.launches l where l.campaign_id = c.id and l.state = 'reconciling'
+                ) then now() else c.scheduled_at end
+            where c.status = 'paused' and c.id = any (%s)
+            returning c.id
+            """,
             self._due,
         )
         campaigns = {row["id"] for row in rows}

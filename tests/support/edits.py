@@ -14,7 +14,7 @@ class Edits:
 
     contacts: set[UUID] = field(default_factory=set)  # edited, inserted or deleted
     addresses: set[str] = field(default_factory=set)  # that these contacts had before or afterwards, folded
-    rescheduled: set[UUID] = field(default_factory=set)  # campaigns that were given a new schedule after the last edit
+    rescheduled: set[UUID] = field(default_factory=set)  # paused campaigns that were scheduled after the last edit
     refused: list[str] = field(default_factory=list)  # edits that the database refused, though it was well
     overruled: list[str] = field(default_factory=list)  # campaigns that did not stay paused
 

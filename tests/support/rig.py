@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -33,6 +33,7 @@ class Scene:
     kept: Mapping[UUID, Collection[UUID]]
     middle: UUID  # a contact in the middle of the long audience
     contacts: Sequence[UUID]  # of the two organizations with campaigns
+    more: Sequence[UUID] = ()  # long ones beside the first one
     run_seconds: float = 0.4  # of a run that nothing disturbs, at most
 
 
@@ -84,6 +85,25 @@ class Rig:
             factory.campaign(short, status="paused")
             factory.campaign(short, due_in=None, status="draft")
         return Scene([*due, made_before], {made_before: few[7:8]}, contacts[CONTACTS // 2 + 1], [*contacts, *few])
+
+    def set_edited_scene(self) -> Scene:
+        """The same for editors: with rules, twins, countries, a tag, and more long campaigns, of which one is paused."""
+        scene = self.set_scene()
+        contacts = scene.contacts
+        with self.connect() as database:
+            factory = Factory(database)
+            [(organization,)] = database.execute("select organization_id from contacts where id = %s", (scene.middle,))
+            database.execute("update contacts set country = 'AT' where id = any (%s)", (contacts[3::10],))
+            database.execute("update contacts set country = 'CH' where id = any (%s)", (contacts[4::10],))
+            database.execute("update contacts set is_active = false where id = any (%s)", (contacts[5::100],))
+            for number, twin in enumerate(contacts[6:2000:100]):
+                for contact in (twin, contacts[-50 - number]):
+                    factory.update("contacts", contact, email=f"twin{number}@example.org")
+            factory.tag(organization, "VIP", *contacts[7:2000:50])
+            more = [factory.campaign(organization, status=status) for status in ("scheduled", "scheduled", "paused")]
+            for campaign in (scene.due[0], *more):
+                factory.rules(campaign)
+        return replace(scene, due=[*scene.due, *more], more=more, run_seconds=1.5)
 
     def call(self, function: Function) -> httpx.Response:
         """Call the function. Raises httpx.TransportError when it dies."""
