@@ -87,7 +87,7 @@ class Rig:
         return Scene([*due, made_before], {made_before: few[7:8]}, contacts[CONTACTS // 2 + 1], [*contacts, *few])
 
     def set_edited_scene(self) -> Scene:
-        """The same for editors: with rules, twins, countries, a tag, and more long campaigns, of which one is paused."""
+        """The same for editors: with rules, twins, countries, a tag, and more long campaigns, one of them paused."""
         scene = self.set_scene()
         contacts = scene.contacts
         with self.connect() as database:
