@@ -23,7 +23,7 @@ class Violations:
     """What was found, a sentence each. Empty: every promise was kept."""
 
     lost: list[str] = field(default_factory=list)  # a campaign, an outcome, or an edit
-    duplicated: list[str] = field(default_factory=list)  # a launch, a recipient, or the recipient of an address
+    duplicated: list[str] = field(default_factory=list)  # a launch, a recipient, or two twins among them
     partial: list[str] = field(default_factory=list)  # an audience that is not the whole one, or more than that
     blamed: list[str] = field(default_factory=list)  # a campaign, for what was not its fault
     unfinished: list[str] = field(default_factory=list)  # a launch
@@ -77,7 +77,7 @@ def violations(
         verdicts = oracle.audience(tables, campaign)
         kept_ones = (kept or {}).get(campaign)
         audience = set(kept_ones) if kept_ones else oracle.recipients(verdicts)
-        # Everybody is certain where nobody edited since the launch began, and where recipients were there before.
+        # Everybody is certain where the last pass came after the last edit, and where recipients were there before.
         uncertain = set() if kept_ones or campaign in edits.rescheduled else touched
         missing, extra = audience - there - uncertain, there - audience - uncertain
         if missing or extra:
