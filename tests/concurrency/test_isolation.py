@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
@@ -26,17 +25,30 @@ class Edit:
 
     statement: str
     outcome: str
-    always_wins: bool = False  # even where the edit comes after the launch
-    may_wait_for_sync: bool = False  # a row that new recipients refer to is not deleted beneath them
+    of_campaign: bool = False  # wins where it is committed before the launch is
+    always_wins: bool = False  # shows in the outcome where it comes after the launch, too
+    may_wait_for_sync: bool = False  # as a delete waits for the insert of a row that refers to the deleted one
 
 
 EDITS = {
-    "pause": Edit("update public.campaigns set status = 'paused'", "paused to 1 3 6", always_wins=True),
-    "delete_campaign": Edit(
-        "delete from public.campaigns", "deleted to nobody", always_wins=True, may_wait_for_sync=True
+    "pause": Edit(
+        "update public.campaigns set status = 'paused'", "paused to 1 3 6", of_campaign=True, always_wins=True
     ),
-    "edit_rules": Edit("update public.campaign_target_rules set exclude_countries = array['FR']", "sending to 2 3 5 6"),
-    "postpone": Edit("update public.campaigns set scheduled_at = now() + interval '1 day'", "scheduled to 1 3 6"),
+    "delete_campaign": Edit(
+        "delete from public.campaigns",
+        "deleted to nobody",
+        of_campaign=True,
+        always_wins=True,
+        may_wait_for_sync=True,
+    ),
+    "edit_rules": Edit(
+        "update public.campaign_target_rules set exclude_countries = array['FR']",
+        "sending to 2 3 5 6",
+        of_campaign=True,
+    ),
+    "postpone": Edit(
+        "update public.campaigns set scheduled_at = now() + interval '1 day'", "scheduled to 1 3 6", of_campaign=True
+    ),
     "unsubscribe": Edit(
         "update public.contacts set is_subscribed = false where id = referee.contact(3)", "sending to 1 6"
     ),
@@ -133,17 +145,20 @@ def check_all_orders(project: str, part: Part, edit: Edit) -> None:
 
 def check(order: Order, edit: Edit) -> str:
     """Returns the status and the recipients in the end."""
-    [(outcome, violations)] = re.findall(r"^(.*); violations: (.*)$", order.output, re.MULTILINE)
+    outcome, violations = order.verdict().split("; violations: ")
     assert violations == "none", order.output
     # The person gives up where the edit waits for a transaction that ends later in the order.
     gave_up = order.waited("edit") and order.errors() == ["canceling statement due to lock timeout"]
     assert gave_up or order.errors() == [], order.output
     if gave_up:
         assert outcome == UNDISTURBED, order.output
-    elif edit.always_wins:
-        assert outcome == edit.outcome, order.output
-    else:
-        assert outcome in (edit.outcome, UNDISTURBED), order.output
+        return outcome
+    assert outcome in ([edit.outcome] if edit.always_wins else [edit.outcome, UNDISTURBED]), order.output
+    if edit.of_campaign:
+        for step in order.steps:
+            if step.startswith("step_") and order.result(step) == "launched":
+                launched = order.steps.index(step.replace("step", "end"))
+                assert launched < order.steps.index("end_edit"), order.output
     return outcome
 
 

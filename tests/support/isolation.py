@@ -1,4 +1,4 @@
-"""Specs for Postgres' own isolationtester, which runs the steps of several sessions in all orders, or in stated ones."""
+"""Specs for Postgres' own isolationtester, which runs the steps of sessions in all orders, or in stated ones."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ class Order:
     output: str
 
     def result(self, step: str) -> str:
-        """What a step selected, one row of one column."""
-        [result] = re.findall(rf"^step {step}: .*\n.*\n-+\n(.*)\n\(1 row\)$", self.output, re.MULTILINE)
-        return str(result).strip()
+        """What a step selected: one row of one column."""
+        return self._selected(rf"step {step}: .*\n.*")
+
+    def verdict(self) -> str:
+        """What the teardown selected, as `verdict`: one row of one column."""
+        return self._selected("verdict *")
 
     def waited(self, step: str) -> bool:
         """Whether a step waited for a lock of another session."""
@@ -31,7 +34,11 @@ class Order:
 
     def errors(self) -> Sequence[str]:
         """The messages of steps that failed."""
-        return re.findall(r"^ERROR: +(.*)$", self.output, re.MULTILINE)
+        return [str(message) for message in re.findall(r"^ERROR: +(.*)$", self.output, re.MULTILINE)]
+
+    def _selected(self, heading: str) -> str:
+        [value] = re.findall(rf"^{heading}\n-+\n(.*)\n\(1 row\)$", self.output, re.MULTILINE)
+        return str(value).strip()
 
 
 def run_spec(database_url: str, spec: str) -> list[Order]:
