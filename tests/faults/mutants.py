@@ -30,6 +30,7 @@ FAILURES = "tests/database/test_failures.py"
 INTERFERENCE = "tests/database/test_interference.py"
 PERMUTATIONS = "tests/concurrency/test_permutations.py"
 VANISHING = "tests/concurrency/test_vanishing_contacts.py"
+ISOLATION = "tests/concurrency/test_isolation.py"
 
 
 @dataclass(frozen=True)
@@ -205,6 +206,14 @@ MUTANTS = (
         "if p_launch.rules_hash is distinct from v_rules.hash then",
         "if false then",
         [INTERFERENCE + "::test_an_edit_between_the_last_look_and_the_final_update_stops_that_update"],
+    ),
+    Mutant(
+        "P4",
+        "the final status update does not lock the campaign",
+        LAUNCH,
+        "where c.id = v_launch.campaign_id for no key update skip locked;",
+        "where c.id = v_launch.campaign_id;",
+        [ISOLATION + "::test_an_edit_and_a_launch_in_one_step_in_all_orders"],
     ),
     Mutant(
         "P4",

@@ -32,9 +32,10 @@ class Order:
         """Whether a step waited for a lock of another session."""
         return re.search(rf"^step {step}: .*<waiting \.\.\.>$", self.output, re.MULTILINE) is not None
 
-    def errors(self) -> Sequence[str]:
-        """The messages of steps that failed."""
-        return [str(message) for message in re.findall(r"^ERROR: +(.*)$", self.output, re.MULTILINE)]
+    def error(self, step: str) -> str | None:
+        """The message with which a step failed."""
+        match = re.search(rf"^step {step}: .*\nERROR: +(.*)$", self.output, re.MULTILINE)
+        return match and match[1]
 
     def _selected(self, heading: str) -> str:
         [value] = re.findall(rf"^{heading}\n-+\n(.*)\n\(1 row\)$", self.output, re.MULTILINE)
