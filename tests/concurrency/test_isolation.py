@@ -26,7 +26,7 @@ class Edit:
     statement: str
     outcome: str
     of_campaign: bool = False  # holds for each launch that is committed later
-    keeps_due: bool = True
+    keeps_due: bool = True  # a later launch is right if it shows the edit
     always_wins: bool = False  # shows in the outcome where it comes after the launch, too
     may_wait_for_sync: bool = False  # as a delete waits for the insert of a row that refers to the deleted one
 
@@ -71,8 +71,6 @@ EDITS = {
         may_wait_for_sync=True,
     ),
 }
-
-
 # The step waits for the contact when it inserts the recipients. The edit that is committed meanwhile must still win.
 MID_STEP_EDITS = {
     f"{name}_in_mid_step": replace(

@@ -43,7 +43,7 @@ class Order:
 
 
 def run_spec(database_url: str, spec: str) -> list[Order]:
-    """Run all orders of a spec, which hold for one line a step."""
+    """Run all orders of a spec. Its steps stand on one line each."""
     program = need(str(PROGRAM), of="postgresql-client-15")
     ended = subprocess.run([program, database_url], input=spec, capture_output=True, text=True, check=False)
     if ended.returncode or ended.stderr:  # a teardown that fails is told there alone
