@@ -45,6 +45,7 @@ create table if not exists campaign_runner.launches (
     troubled_at timestamptz, -- the first error since the last progress that may be the database's or the campaign's
     failed_with text, -- SQLSTATE
     failed_version text, -- the campaign as it was, see campaign_runner.version(): an edit makes the launch ready
+    failed_rules_at tid, -- where the row of the rules was: a hint, see campaign_runner.rules_versions()
     last_error text,
     last_error_detail text, -- the database's own words; may hold row data, so it stays in here
     constraint state_is_known check (state in ('opened', 'generating', 'reconciling', 'launched', 'abandoned')),

@@ -208,9 +208,9 @@ def _wait(bed: Bed, *, campaigns: int) -> None:
     )
     bed.execute(
         "insert into campaign_runner.launches (campaign_id, organization_id, campaign_name, scheduled_at, waiting,"
-        " attempts, failed_with, failed_version, last_error)"
+        " attempts, failed_with, failed_version, failed_rules_at, last_error)"
         " select c.id, c.organization_id, c.name, c.scheduled_at, 'needs_attention', 10, '23514',"
-        " campaign_runner.join_versions(c.xmin, r.xmin), 'The database refused.'"
+        " campaign_runner.join_versions(c.xmin, r.xmin), r.ctid, 'The database refused.'"
         " from public.campaigns c join public.campaign_target_rules r on r.campaign_id = c.id"
     )
     bed.execute("vacuum analyze campaign_runner.launches")

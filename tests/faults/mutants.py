@@ -211,8 +211,8 @@ MUTANTS = (
         "P4",
         "the final status update does not lock the campaign",
         LAUNCH,
-        "where c.id = v_launch.campaign_id for no key update skip locked;",
-        "where c.id = v_launch.campaign_id;",
+        "where c.id = p_launch.campaign_id for no key update skip locked;",
+        "where c.id = p_launch.campaign_id;",
         [ISOLATION + "::test_an_edit_and_a_launch_in_one_step_in_all_orders"],
     ),
     Mutant(
@@ -547,8 +547,8 @@ MUTANTS = (
         "P10",
         "a launch is looked for only in the order of the campaigns",
         STEP,
-        "        where not exists (select from beside b where b.campaign_id = n.id)\n",
-        "        where false\n",
+        "            where o.campaign_id = any (array[w.id]) and o.closed_at is null\n",
+        "            where false\n",
         ["tests/database/test_launch.py::test_a_campaign_that_waits_among_many_paused_ones_is_not_tried"],
     ),
     Mutant(
