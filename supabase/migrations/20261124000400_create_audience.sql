@@ -261,9 +261,14 @@ begin
                 order by a.tag_id, a.contact_id
             )
             union all
-            select a.contact_id, a.tag_id, organization_id
-            from public.contact_tag_assignments a
-            where a.tag_id = any (p_tag_ids) and a.contact_id = any (p_contact_ids)
+            select k.contact_id, k.tag_id, k.tenant
+            from unnest(p_contact_ids) as c (id)
+            cross join lateral (
+                select a.contact_id, a.tag_id, organization_id as tenant
+                from public.contact_tag_assignments a
+                where a.tag_id = any (p_tag_ids) and a.contact_id >= c.id and a.contact_id <= c.id
+                order by a.tag_id, a.contact_id
+            ) k
         ) assigned
         where coalesce(assigned.tenant = p_organization_id, true);
 end;
@@ -402,13 +407,19 @@ begin
                 order by r.organization_id, r.contact_id
             )
             union all
-            select r.contact_id
-            from public.campaign_recipients r
-            where p_rules.exclude_bounced
-                and not v_is_range
-                and r.organization_id = any (array[p_rules.organization_id])
-                and r.status = 'bounced'
-                and r.contact_id = any (array(select c.id from contacts c))
+            select b.contact_id
+            from contacts c
+            cross join lateral (
+                select r.contact_id
+                from public.campaign_recipients r
+                where r.status = 'bounced'
+                    and r.organization_id = any (array[p_rules.organization_id])
+                    and r.contact_id >= c.id
+                    and r.contact_id <= c.id
+                order by r.organization_id, r.contact_id
+                limit 1
+            ) b
+            where p_rules.exclude_bounced and not v_is_range
         ),
         bounced as materialized (
             select distinct b.contact_id from bounces b
@@ -756,7 +767,7 @@ create or replace function campaign_runner.diff_recipients(
     p_to uuid,
     p_launch_id bigint default null
 )
-returns table (contact_id uuid, reason text, country text, change text)
+returns table (contact_id uuid, reason text, country text, change text, place tid)
 language plpgsql
 stable
 rows 20000
@@ -779,7 +790,7 @@ begin
             from campaign_runner.evaluate_contacts(p_campaign_id, p_from, p_to, null, p_rules, p_launch_id) e
         ),
         present as materialized (
-            select r.contact_id, r.status = 'pending' as is_pending
+            select r.contact_id, r.status = 'pending' as is_pending, r.ctid as place
             from public.campaign_recipients r
             where r.campaign_id = any (array[p_campaign_id])
                 and r.contact_id >= p_from
@@ -795,14 +806,16 @@ begin
                 when p.contact_id is null then case when e.reason is null then 'insert' end
                 when p.is_pending and (e.contact_id is null or e.reason is not null) then 'delete'
                 else 'keep'
-            end
+            end,
+            p.place
         from evaluated e
         full join present p on p.contact_id = e.contact_id;
 end;
 $$;
 comment on function campaign_runner.diff_recipients(uuid, campaign_runner.rules, uuid, uuid, bigint) is
     'What a sync of the range would change: insert, delete, keep, or NULL for a contact that is no recipient and shall be '
-    'none. A recipient that is no contact of the organization has the reason orphaned. Only pending rows are ever deleted.';
+    'none. A recipient that is no contact of the organization has the reason orphaned. Only pending rows are ever deleted. '
+    'With the place of the row of a recipient.';
 revoke execute on function campaign_runner.diff_recipients(uuid, campaign_runner.rules, uuid, uuid, bigint)
     from public, anon, authenticated;
 grant execute on function campaign_runner.diff_recipients(uuid, campaign_runner.rules, uuid, uuid, bigint)

@@ -279,6 +279,9 @@ set search_path = pg_catalog, pg_temp
 set row_security = off
 set enable_nestloop = off
 set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_incremental_sort = off
 as $$
 declare
     v_emails_at_most constant integer := 10000; -- to be looked up in one statement
@@ -309,6 +312,7 @@ begin
                     where e.position <= v_emails_at_most
                 ))
                 and (c.organization_id = v_organization_id) is true
+            offset 0 -- else an index of the project for live contacts was read from end to end
         ) contact
         where not contact.is_deleted and contact.email <> ''
     );
@@ -321,7 +325,13 @@ begin
             where t.organization_id = v_organization_id
                 -- As a value, one look into the index for each tag: as a semijoin, with loops switched off, it would read
                 -- the assignments of all organizations.
-                and (select true from public.contact_tag_assignments a where a.tag_id = t.id limit 1)
+                and (
+                    select true
+                    from public.contact_tag_assignments a
+                    where a.tag_id = any (array[t.id])
+                    order by a.tag_id, a.contact_id
+                    limit 1
+                )
         );
     end if;
 
@@ -407,6 +417,7 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set row_security = off
+set enable_seqscan = off
 as $$
 begin
     return (

@@ -16,13 +16,20 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set row_security = off
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_incremental_sort = off
 as $$
 declare
     v_counted_at_most constant integer := 100000;
 begin
     select count(*) into contacts
     from (
-        select from public.contacts c where c.organization_id = p_organization_id limit v_counted_at_most + 1
+        select from public.contacts c
+        where c.organization_id = any (array[p_organization_id])
+        order by c.organization_id, c.id
+        limit v_counted_at_most + 1
     ) counted;
     is_estimate := contacts > v_counted_at_most;
     if is_estimate then

@@ -113,7 +113,7 @@ def test_the_states_of_the_picture_are_those_of_the_ledger(database: Connection)
 
 
 def test_launches_take_just_the_ways_that_the_picture_shows(
-    organization: UUID, factory: Factory, automation: Callable[..., Automation], database: Connection
+    organization: UUID, factory: Factory, automation: Callable[..., Automation], database: Connection, system_user: UUID
 ) -> None:
     database.execute(
         """
@@ -147,6 +147,11 @@ def test_launches_take_just_the_ways_that_the_picture_shows(
     database.execute("update campaign_target_rules set exclude_inactive = false where campaign_id = %s", (edited,))
     run.launch()
     delete_after(1, factory.organization())  # where the system user may do nothing
+    closed = factory.organization()
+    factory.campaign(closed)
+    automation().launch()
+    factory.member(closed, system_user)  # and then may
+    automation().launch()
     delete_after(2)
     delete_after(8)
 

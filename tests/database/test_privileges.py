@@ -20,7 +20,7 @@ OTHERS = ["anon", "authenticated"]
 # These write to the project's tables, or call its function, by the search path of the app.
 WRITERS = (
     "campaign_runner.call_exclusions(uuid,uuid[])",
-    "campaign_runner.delete_recipients(uuid,uuid[])",
+    "campaign_runner.delete_recipients(uuid,uuid[],tid[])",
     "campaign_runner.insert_event(uuid,uuid,jsonb)",
     "campaign_runner.insert_recipients(uuid,uuid,uuid[])",
     "campaign_runner.set_sending(uuid)",

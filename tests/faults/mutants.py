@@ -507,8 +507,8 @@ MUTANTS = (
         "P9",
         "an operator that was planted in public is used",
         LAUNCH,
-        "and r.status operator(pg_catalog.=) 'pending';",
-        "and r.status = 'pending';",
+        "and r.status operator(pg_catalog.=) 'pending'\n        ) is true;",
+        "and r.status = 'pending'\n        ) is true;",
         [RULES + "::test_an_object_that_was_planted_in_another_schema_is_never_used"],
     ),
     Mutant(

@@ -1,0 +1,97 @@
+"""Whatever plan the planner takes, the statements read what they read in our own laboratory, or little more.
+
+The laboratory: our indexes, Postgres 18, fresh statistics, plans made now.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import product
+
+import pytest
+
+from tests.support.plans import (
+    IDS,
+    INDEXES,
+    PLANS,
+    STATISTICS,
+    TENANTS,
+    VERSIONS,
+    Cell,
+    Figure,
+    Laboratory,
+    covering,
+)
+
+TIMES_AS_MANY = 2
+# Before Postgres 17 each address is looked for from the root of the index: two pages more for each contact of a range.
+PAGES_OF_NO_ACCOUNT, ROWS_OF_NO_ACCOUNT = 120, 40
+CONTACTS, MANY_CONTACTS = 400, 2_000
+# A step writes to the project's indexes, and the project's foreign keys look where the planner sends them. The doctor reads
+# whole tables. Both are called for the sake of the functions that they reach.
+UNBOUNDED = {"a step", "doctor"}
+# The rows of a small campaign the planner may as well read all.
+READS_A_SMALL_CAMPAIGN = {"a sender's next"}
+# The answer speaks of the moment, or of the server.
+RESULTS_DIFFER = {"find work", "preview", "dry run", "health", "history", "doctor", "report", "a step"}
+# They read a few rows of the ledger by their keys, for a launch that no call finds. The last two are triggers of our tables.
+REACHED_BY_NO_CALL = {
+    "begin_reconcile",
+    "open_launch",
+    "plan_chunks",
+    "record_failure",
+    "restart_reconcile",
+    "set_sending",
+    "set_organization_of_campaign_recipient",
+    "set_organization_of_contact_tag_assignment",
+}
+
+
+def cells(versions: Sequence[int], tenants: Sequence[int]) -> list[Cell]:
+    return [Cell(*each) for each in product(versions, INDEXES, STATISTICS, PLANS, IDS, tenants)]
+
+
+EVERY_PAIR = covering(cells((15, 18), TENANTS[:2]), 2)
+ALL = cells(VERSIONS, TENANTS)
+LARGE = ALL if os.environ.get("PLANS") == "all" else covering(ALL, 2)
+
+
+@pytest.fixture(scope="module")
+def laboratory() -> Iterator[Laboratory]:
+    with Laboratory() as laboratory:
+        yield laboratory
+
+
+@cache
+def reference(laboratory: Laboratory, cell: Cell, contacts: int) -> Mapping[str, Figure]:
+    """The same rows in our own laboratory."""
+    return laboratory.measure(replace(cell, version=18, indexes="ours", plans="now"), contacts, settled=True)
+
+
+@pytest.mark.parametrize(
+    ("cell", "contacts"),
+    [
+        *(pytest.param(cell, CONTACTS, id=str(cell)) for cell in EVERY_PAIR),
+        *(pytest.param(cell, MANY_CONTACTS, id=f"{cell}, large", marks=pytest.mark.slow) for cell in LARGE),
+    ],
+)
+def test_no_project_makes_a_statement_read_twice_as_much(cell: Cell, contacts: int, laboratory: Laboratory) -> None:
+    expected = reference(laboratory, replace(cell, version=18, indexes="ours", plans="now"), contacts)
+
+    measured = laboratory.measure(cell, contacts)
+
+    exempt = UNBOUNDED | (READS_A_SMALL_CAMPAIGN if contacts == CONTACTS else set())
+    for call, figure in measured.items():
+        if call in exempt:
+            continue
+        best = expected[call]
+        assert figure.pages <= TIMES_AS_MANY * best.pages + PAGES_OF_NO_ACCOUNT, (call, "pages")
+        assert figure.rows <= TIMES_AS_MANY * best.rows + ROWS_OF_NO_ACCOUNT, (call, "rows")
+        assert call in RESULTS_DIFFER or figure.result == best.result, call
+
+
+def test_every_function_that_reads_a_table_is_measured(laboratory: Laboratory) -> None:
+    assert laboratory.functions_that_no_call_reaches(CONTACTS) == REACHED_BY_NO_CALL
