@@ -30,14 +30,15 @@ TIMES_AS_MANY = 2
 # Before Postgres 17 each address is looked for from the root of the index: two pages more for each contact of a range.
 PAGES_OF_NO_ACCOUNT, ROWS_OF_NO_ACCOUNT = 120, 40
 CONTACTS, MANY_CONTACTS = 400, 2_000
-# A step writes to the project's indexes, and the project's foreign keys look where the planner sends them. The doctor reads
-# whole tables. Both are called for the sake of the functions that they reach.
+# A step writes to the project's indexes, and the project's foreign keys look where the planner sends them. The doctor
+# reads whole tables. Both are called for the sake of the functions that they reach.
 UNBOUNDED = {"a step", "doctor"}
 # The rows of a small campaign the planner may as well read all.
 READS_A_SMALL_CAMPAIGN = {"a sender's next"}
 # The answer speaks of the moment, or of the server.
 RESULTS_DIFFER = {"find work", "preview", "dry run", "health", "history", "doctor", "report", "a step"}
-# They read a few rows of the ledger by their keys, for a launch that no call finds. The last two are triggers of our tables.
+# They read a few rows of the ledger by their keys, for a launch that no call finds. The last two are triggers of our
+# own tables.
 REACHED_BY_NO_CALL = {
     "begin_reconcile",
     "open_launch",
