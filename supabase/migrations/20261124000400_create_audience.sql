@@ -315,6 +315,8 @@ declare
     v_is_range constant boolean := p_contact_ids is null and p_address_hashes is null;
     v_is_whole constant boolean := v_is_range and p_from = v_first and p_to = v_last;
     v_has_excluded_countries constant boolean := cardinality(p_rules.exclude_countries) > 0;
+    -- For address_hash() of an address that is folded already: to fold it again took a fifth of all.
+    v_seed constant bigint := uuid_hash_extended(p_rules.organization_id, 0);
 begin
     return query
         with contacts as materialized (
@@ -363,7 +365,7 @@ begin
         -- that gets the mail none has, so that nothing is looked for at given addresses.
         asked_addresses as materialized (
             select array(
-                select campaign_runner.address_hash(p_rules.organization_id, c.address)
+                select hashtextextended(c.address, v_seed)
                 from contacts c
                 where p_rules.exclude_unsubscribed
                     and p_address_hashes is null
@@ -445,7 +447,7 @@ begin
             v.id,
             v.reason,
             v.address,
-            case when v.reason is null then campaign_runner.address_hash(p_rules.organization_id, v.address) end,
+            case when v.reason is null then hashtextextended(v.address, v_seed) end,
             case when v.reason = 'country' then campaign_runner.fold(v.country) end
         from (
             select
