@@ -156,7 +156,7 @@ begin
                 and c.id > v_from.campaigns_after_id
                 and (p_organization_id is null or c.organization_id = p_organization_id)
             order by c.scheduled_at, c.id
-            limit v_next_at_most
+            limit v_next_at_most + 1
         )
         union all
         (
@@ -167,10 +167,10 @@ begin
                 and c.scheduled_at > v_from.campaigns_after_time
                 and (p_organization_id is null or c.organization_id = p_organization_id)
             order by c.scheduled_at, c.id
-            limit v_next_at_most
+            limit v_next_at_most + 1
         )
         order by scheduled_at, id
-        limit v_next_at_most
+        limit v_next_at_most + 1
     ),
     -- With their launches, in one walk through both: where a hundred thousand wait, the launches in the same order are those
     -- of the same campaigns. To look into the index for each took as long as all the rest.
@@ -317,8 +317,14 @@ begin
         last.id
     into campaign_ids, v_newest, campaigns_after_time, campaigns_after_id
     from (
-        -- Round again, where fewer were left.
-        (select scheduled_at, id from next offset v_next_at_most - 1)
+        -- Round again, where no more were left.
+        (
+            select scheduled_at, id
+            from next
+            where exists (select from next offset v_next_at_most)
+            offset v_next_at_most - 1
+            limit 1
+        )
         union all
         select '-infinity', '00000000-0000-0000-0000-000000000000'
         limit 1

@@ -367,6 +367,18 @@ def test_an_edited_campaign_among_many_that_wait_has_its_turn(
         assert records.status(database, campaign) == "sending"
 
 
+def test_of_a_thousand_campaigns_that_wait_an_edited_one_is_launched_by_the_next_call(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    wait_in_vain(database, organization, campaigns=1_000, minutes=60, status="scheduled")
+
+    assert automation().step()["launched"] == 0
+    [(campaign,)] = database.execute("select id from campaigns limit 1").fetchall()
+    factory.update("campaigns", campaign, name="Corrected")
+
+    assert automation().step()["launched"] == 1
+
+
 def test_a_campaign_that_waits_among_many_paused_ones_is_not_tried(
     organization: UUID, automation: Automate, database: Connection
 ) -> None:

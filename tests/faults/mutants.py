@@ -531,9 +531,19 @@ MUTANTS = (
         "P10",
         "a campaign behind many that wait is never looked at",
         STEP,
-        "(select scheduled_at, id from next offset v_next_at_most - 1)",
-        "(select scheduled_at, id from next where false)",
+        "            where exists (select from next offset v_next_at_most)\n",
+        "            where false\n",
         ["tests/database/test_launch.py::test_a_due_campaign_among_many_that_cannot_be_launched_has_its_turn"],
+    ),
+    Mutant(
+        "P10",
+        "after the last campaign comes a step that looks at none",
+        STEP,
+        "            where exists (select from next offset v_next_at_most)\n",
+        "",
+        [
+            "tests/database/test_launch.py::test_of_a_thousand_campaigns_that_wait_an_edited_one_is_launched_by_the_next_call"
+        ],
     ),
     Mutant(
         "P10",
