@@ -7,6 +7,8 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -29,6 +31,14 @@ FAST_VERSIONS = (None, 15, 18)  # each version more is a server more to start: t
 GIVEN = os.environ.get("DATABASE_URL")
 
 
+@dataclass(frozen=True)
+class Installation:
+    """A server, and a migrated database on it to which nobody is connected."""
+
+    server: Server
+    template: str
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # A shell ignores interrupts in what it starts in the background, and each program that a test starts inherits this.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -37,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "server" not in metafunc.fixturenames:
+    if "installation" not in metafunc.fixturenames:
         return
     versions: tuple[int | None, ...] = (VERSION,)
     if GIVEN:
@@ -50,26 +60,45 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )
         for version in versions
     ]
-    metafunc.parametrize("server", parameters, indirect=True, scope="session")
+    metafunc.parametrize("installation", parameters, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+def installations() -> Iterator[Callable[[int | None], Installation]]:
+    """Of a version its server and template. They stay for the session: most files have tests for several versions."""
+    with ExitStack() as exits:
+
+        @cache
+        def install(version: int | None) -> Installation:
+            if version is None:
+                assert GIVEN
+                server: Server = GivenServer(GIVEN)
+            else:
+                server = exits.enter_context(Postgres(version, data_in=MEMORY))
+            template = f"template_{uuid4().hex}"
+            apply_migrations(server.create_database(template))
+            exits.callback(server.drop_database, template)
+            return Installation(server, template)
+
+        yield install
+
+
+@pytest.fixture(scope="session")
+def installation(request: pytest.FixtureRequest, installations: Callable[[int | None], Installation]) -> Installation:
+    """The one that the test is for."""
+    return installations(request.param)
+
+
+@pytest.fixture(scope="session")
+def server(installation: Installation) -> Server:
     """An embedded server; where DATABASE_URL is set, the one that it names."""
-    if GIVEN:
-        yield GivenServer(GIVEN)
-        return
-    with Postgres(request.param, data_in=MEMORY) as postgres:
-        yield postgres
+    return installation.server
 
 
 @pytest.fixture(scope="session")
-def template(server: Server) -> Iterator[str]:
+def template(installation: Installation) -> str:
     """A migrated database to which nobody is connected."""
-    name = f"template_{uuid4().hex}"
-    apply_migrations(server.create_database(name))
-    yield name
-    server.drop_database(name)
+    return installation.template
 
 
 @pytest.fixture

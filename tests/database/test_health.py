@@ -297,7 +297,7 @@ def test_it_reads_no_ledger_from_end_to_end(
         " failed_version)"
         " select c.id, c.organization_id, c.name, o.state, c.scheduled_at, '', true,"
         " case when o.state = 'launched' then now() end, gen_random_uuid(), gen_random_uuid(), 0,"
-        " case when o.state = 'opened' then 'held' end, 'CR002', campaign_runner.version(c.id)"
+        " case when o.state = 'opened' then 'held' end, 'CR002', campaign_runner.join_versions(c.xmin, null)"
         " from campaigns c, lateral (select case c.status when 'sending' then 'launched' else 'opened' end as state) o"
     )
     with psycopg.connect(database_url, autocommit=True) as session, session.transaction():

@@ -350,8 +350,8 @@ def wait_in_vain(database: Connection, organization: UUID, *, campaigns: int, mi
         (organization, status, minutes, campaigns),
     )
     database.execute(
-        "update campaign_runner.launches set failed_version = campaign_runner.version(campaign_id)"
-        " where failed_version is null"
+        "update campaign_runner.launches l set failed_version = campaign_runner.join_versions(c.xmin, null)"
+        " from campaigns c where c.id = l.campaign_id and l.failed_version is null"
     )
 
 
