@@ -27,6 +27,7 @@ PLANS = ("now", "kept", "custom", "generic")
 IDS = ("random", "time")
 TENANTS = (1, 10, 50)
 
+A_RANGE = 10  # a tenth of the contacts of a tenant
 SYSTEM_USER = UUID(int=1)
 CALLS_UNTIL_PLANS_ARE_KEPT = 6
 SHRUNK_AT_MOST = 3  # tenants whose contacts are mostly deleted
@@ -284,7 +285,7 @@ def _values(superuser: Connection, contacts: int) -> dict[str, Any]:
         "select id from contacts where organization_id = md5('tenant 1')::uuid order by id"
     ).fetchall()
     ids = [id for (id,) in rows] or [UUID(int=0), UUID(int=1)]
-    middle = ids[len(ids) // 2 : len(ids) // 2 + max(contacts // 10, 1) + 1]
+    middle = ids[len(ids) // 2 : len(ids) // 2 + max(contacts // A_RANGE, 1) + 1]
     named = superuser.execute(
         "select md5('tenant 1')::uuid, md5('plain1')::uuid, md5('rich1')::uuid, md5('sent1')::uuid"
     ).fetchall()
