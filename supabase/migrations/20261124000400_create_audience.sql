@@ -164,7 +164,7 @@ begin
     );
     v_include_tags := campaign_runner.text_array(v_row -> 'include_tags');
     v_exclude_tags := campaign_runner.text_array(v_row -> 'exclude_tags');
-    -- A list whose entries are all blank, or name nobody, is a restriction that admits nobody: "everybody by accident"
+    -- A list whose entries are blank, or match no contact, is a restriction that admits no contact: "everybody by accident"
     -- is the worst outcome.
     v_rules.is_restricted := cardinality(v_rules.include_emails) + cardinality(v_include_tags) > 0;
 

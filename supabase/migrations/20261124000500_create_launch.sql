@@ -127,7 +127,7 @@ set enable_seqscan = off
 as $$
 #variable_conflict use_column
 begin
-    -- These columns may be missing, see tagged_contacts(). A campaign without an organization belongs to nobody.
+    -- These columns may be missing, see tagged_contacts(). A campaign without an organization is never due.
     return query
         select campaign.id, campaign.organization_id, campaign.name, campaign.scheduled_at
         from (
@@ -1126,7 +1126,7 @@ begin
         v_launch.organization_id, v_chunk."cursor", v_chunk.hi,
         p_max_rows::bigint * case when v_is_again then v_reconcile_factor else 1 end
     );
-    -- Do not start a campaign in what is left of this step: splitting it would cost a second pass.
+    -- A campaign that does not fit in the rest of this step waits for the next step: a split audience costs a second pass.
     if v_next is not null and not p_may_split then
         raise exception 'the campaign does not fit in what is left of the step' using errcode = 'CR003';
     end if;

@@ -240,6 +240,19 @@ def test_an_edit_frees_a_campaign_that_needs_attention(
     assert automation().launch()["processed_count"] == 1
 
 
+def test_rules_that_lie_elsewhere_after_a_vacuum_free_no_campaign(
+    campaign: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    factory.rules(factory.campaign(factory.organization(), status="draft"))
+    factory.rules(campaign)
+    refuse(database, campaign)
+    automation().launch()
+    database.execute("delete from campaign_target_rules where campaign_id <> %s", (campaign,))
+    database.execute("vacuum full campaign_target_rules")
+
+    assert automation().step()["busy"] == 0
+
+
 @pytest.mark.parametrize(
     "edit", ["update campaign_target_rules set exclude_bounced = true", "delete from campaign_target_rules"]
 )

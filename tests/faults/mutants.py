@@ -537,6 +537,14 @@ MUTANTS = (
     ),
     Mutant(
         "P10",
+        "rules that are not where they were are not looked for",
+        LAUNCH,
+        "                select id from unnest(p_campaign_ids) id\n                except\n",
+        "                select id from unnest(p_campaign_ids) id where p_places = '{}'\n                except\n",
+        [FAILURES + "::test_rules_that_lie_elsewhere_after_a_vacuum_free_no_campaign"],
+    ),
+    Mutant(
+        "P10",
         "after the last campaign comes a step that looks at none",
         STEP,
         "            where exists (select from next offset v_next_at_most)\n",
