@@ -56,7 +56,7 @@ def _launch(launch: LaunchRecord) -> list[str]:
         "recipients": _recipients(launch),
         "contacts": launch.contacts,
         "excluded": ", ".join(f"{reason} {number}" for reason, number in sorted((launch.excluded or {}).items())),
-        **{f"{rule} of nobody": ", ".join(names) for rule, names in sorted((launch.unmatched or {}).items()) if names},
+        **{f"unmatched {rule}": ", ".join(names) for rule, names in sorted((launch.unmatched or {}).items()) if names},
         "failures": launch.attempts or None,
         "last error": launch.error,
         "in the name of": launch.system_user_id,
