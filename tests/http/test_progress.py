@@ -148,7 +148,7 @@ def test_ctrl_c_leaves_a_clean_terminal(
             wait_until_held_up(service.project.database_url)
             terminal.read_until(LINE)
             process.send_signal(signal.SIGINT)
-            # The first one was taken when SIGTERM means again what it meant before.
+            # The first one was taken when SIGTERM, the last to be restored, means again what it meant before.
             eventually(lambda: not catches(process.pid, signal.SIGTERM))
             if signals == 2:
                 process.send_signal(signal.SIGINT)
