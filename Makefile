@@ -27,13 +27,16 @@ develop: $(READY) ## The same, taking up each change of the source; on the proje
 
 # A file is tested by one process: its tests share servers. More than four processes would want more memory than they save.
 # A process that dies ends the run: another one would begin with the same test.
-PYTEST := $(VENV) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --max-worker-restart 0
+# Files keep their order: by default those with few tests, which are the long ones, would come last, and one process would
+# end long after the others.
+PYTEST := $(VENV) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test: $(READY) ## The tests that a change should pass before a commit (four minutes; ARGS="tests/unit -x" for some)
 	@$(PYTEST) -m "not slow" $(ARGS)
 
+# Many of these wait for servers to start, die and time out, so three processes are worth it on two cores.
 test-slow: $(READY) ## The other tests: crashes, audiences of a million, hostile requests, deployment (ARGS="tests/faults" for some)
-	@$(PYTEST) -m slow $(ARGS)
+	@PYTEST_XDIST_AUTO_NUM_WORKERS=$${PYTEST_XDIST_AUTO_NUM_WORKERS:-3} $(PYTEST) -m slow $(ARGS)
 
 bench: $(READY) ## How fast it is, against the raw statements (half an hour; ARGS="--help" for less)
 	@$(VENV) -m tests.benchmarks $(ARGS)

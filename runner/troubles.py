@@ -1,0 +1,242 @@
+"""Everything that keeps a due campaign from being launched, or looks wrong: the list that `doctor` and its docs share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["ok", "warning", "problem"]
+
+APPLY = "Apply supabase/migrations: `supabase db push`, or the files in the SQL editor, in their order."
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One kind of trouble: what `doctor` looked at, what is wrong in general, and what to do.
+
+    `remedy` has the names of its blanks in braces.
+    """
+
+    check: str
+    severity: Severity
+    cause: str
+    remedy: str
+
+
+TROUBLES = {
+    "setting": Trouble("settings", "problem", "a setting is missing or wrong", "Set it as .env.example says."),
+    "no_token": Trouble(
+        "tokens",
+        "warning",
+        "no token is set: over HTTP every call is refused",
+        "Set RUNNER_TOKENS where the HTTP function runs; the command line needs none.",
+    ),
+    "token": Trouble("tokens", "problem", "a token is too short, or half of OIDC is set", "Set it as .env.example says."),
+    "unreachable": Trouble(
+        "database",
+        "problem",
+        "nothing answers at SUPABASE_URL: connection refused, unknown host, no route, no TLS",
+        "Compare SUPABASE_URL with the project's URL in its dashboard, and see that this machine may reach it.",
+    ),
+    "foreign": Trouble(
+        "database",
+        "problem",
+        "a server answers that is no Supabase project",
+        "Set SUPABASE_URL to the project's URL, as its dashboard shows it.",
+    ),
+    "impaired": Trouble(
+        "database",
+        "problem",
+        "the project is paused, over its quota, starting, without a connection left, or locked",
+        "Do what the message says. The next call goes on by itself.",
+    ),
+    "slow": Trouble(
+        "database",
+        "problem",
+        "a statement took longer than the database allows",
+        "See what else runs: select pid, state, now() - xact_start as age from pg_stat_activity order by age desc;",
+    ),
+    "refused": Trouble(
+        "database", "problem", "the database refuses the question", "Look up the code in the database's log."
+    ),
+    "key": Trouble(
+        "key",
+        "problem",
+        "the project refuses the key",
+        "Copy a secret key (sb_secret_…) of this project, from its dashboard under API keys.",
+    ),
+    "schema": Trouble(
+        "database",
+        "problem",
+        "the API does not expose the schema public",
+        "Add public to the exposed schemas, in the dashboard under API settings.",
+    ),
+    "missing_functions": Trouble("migrations", "problem", "the migrations were never applied", APPLY),
+    "old_functions": Trouble("migrations", "problem", "the migrations are older than the program", APPLY),
+    "new_functions": Trouble(
+        "migrations", "warning", "the migrations are newer than the program", "Deploy the newer version of the program."
+    ),
+    "look": Trouble(
+        "migrations", "problem", "a check of the database failed", "Look up the code in the database's log."
+    ),
+    "locked_look": Trouble(
+        "locks", "problem", "a table is locked, so that a check could not read it", "End the session that holds the lock."
+    ),
+    "table": Trouble("tables", "problem", "a table or column is missing, or of another type", "Correct the table."),
+    "grant": Trouble("privileges", "problem", "the key's role lacks a privilege", "{statement}"),
+    "closed": Trouble(
+        "privileges",
+        "problem",
+        "the key's role may not execute the runner's functions",
+        "grant usage on schema campaign_runner to service_role; grant execute on all functions in schema campaign_runner "
+        "to service_role; grant execute on function public.campaign_runner_doctor(uuid, text[]) to service_role;",
+    ),
+    "read_only": Trouble(
+        "writing",
+        "problem",
+        "the database is read-only, as a full disk makes it",
+        "Free or add disk space, then: alter database {database} reset default_transaction_read_only;",
+    ),
+    "unwritable": Trouble(
+        "writing", "problem", "the database refuses to write", "Free or add disk space, or look up the code."
+    ),
+    "lock": Trouble(
+        "locks",
+        "problem",
+        "another transaction holds a lock on a table or on rows",
+        "Commit it, or end its session: select pg_terminate_backend({pid});",
+    ),
+    "index": Trouble("indexes", "problem", "an index is missing or invalid", "{statement}"),
+    "system_user": Trouble(
+        "system user",
+        "problem",
+        "SYSTEM_USER_ID is no row of profiles",
+        "insert into public.profiles (id) values ('{system_user_id}');",
+    ),
+    "membership": Trouble(
+        "memberships",
+        "problem",
+        "the system user is no member of an organization that schedules campaigns",
+        "insert into public.organization_members (organization_id, user_id, role) "
+        "values ('{organization_id}', '{system_user_id}', '{role}');",
+    ),
+    "unscheduled": Trouble(
+        "schedules",
+        "warning",
+        "a campaign is scheduled without a time",
+        "update public.campaigns set scheduled_at = now() where id = '{campaign_id}';",
+    ),
+    "no_organization": Trouble(
+        "schedules",
+        "warning",
+        "a scheduled campaign belongs to no organization",
+        "Set organization_id of the campaign {campaign_id}.",
+    ),
+    "recipients": Trouble(
+        "recipients",
+        "warning",
+        "a scheduled campaign has recipients that no launch wrote: its launch generates none",
+        "If a person did not choose them: delete from public.campaign_recipients where campaign_id = '{campaign_id}' "
+        "and status = 'pending';",
+    ),
+    "late": Trouble(
+        "campaigns",
+        "problem",
+        "a ready campaign waits for a run: nothing calls, or the runs make no headway",
+        "Call the runner: python -m runner run",
+    ),
+    "failing": Trouble(
+        "campaigns",
+        "problem",
+        "a campaign failed, and is tried again",
+        "Correct the cause. To have it tried at once: python -m runner retry {campaign_id}",
+    ),
+    "locked": Trouble(
+        "campaigns",
+        "problem",
+        "a lock has kept a campaign for over a minute",
+        "End the transaction that holds the lock (see locks); the next call launches the campaign.",
+    ),
+    "held": Trouble(
+        "campaigns",
+        "problem",
+        "a campaign is too late (MAX_LATENESS_MINUTES), and held",
+        "To launch it now: update public.campaigns set scheduled_at = now() where id = '{campaign_id}';",
+    ),
+    "needs_attention": Trouble(
+        "campaigns",
+        "problem",
+        "ten attempts failed",
+        "Correct the cause, then: python -m runner retry {campaign_id}",
+    ),
+    "no_member": Trouble(
+        "campaigns",
+        "problem",
+        "the system user may not act for the campaign's organization",
+        "insert into public.organization_members (organization_id, user_id, role) "
+        "values ('{organization_id}', '{system_user_id}', '{role}');",
+    ),
+    "taken_over": Trouble(
+        "campaigns",
+        "problem",
+        "a person set a campaign to sending before its audience was complete",
+        "To have the audience completed: update public.campaigns set status = 'scheduled' where id = '{campaign_id}';",
+    ),
+    "duplicates": Trouble(
+        "contacts",
+        "warning",
+        "several contacts share an e-mail address",
+        "Merge those contacts: of several with one address, only the lowest eligible id gets a campaign.",
+    ),
+    "mobiles": Trouble(
+        "contacts",
+        "warning",
+        "several contacts without an e-mail address share a mobile number",
+        "Merge those contacts: each of them gets a campaign.",
+    ),
+    "malformed": Trouble(
+        "contacts", "warning", "an e-mail address is malformed", "Correct it: the contact becomes a recipient as it is."
+    ),
+    "unknown": Trouble(
+        "contacts",
+        "warning",
+        "is_subscribed is NULL, which counts as subscribed",
+        "Set is_subscribed: such a contact gets campaigns.",
+    ),
+    "unlooked": Trouble(
+        "contacts",
+        "warning",
+        "contacts with one address were not looked for, since their index is missing",
+        "Build the index campaign_runner_addresses_idx, see above.",
+    ),
+    "unreported": Trouble(
+        "runs",
+        "warning",
+        "a run was ended from outside before its report",
+        "Nothing is lost: the next call goes on. See why its process ended, in the log of its run_id.",
+    ),
+    "no_call": Trouble(
+        "calls",
+        "problem",
+        "campaigns are due, and nothing calls",
+        "Start the trigger: ./deploy.sh start, or another one of docs/operations.md.",
+    ),
+    "old_call": Trouble(
+        "calls",
+        "warning",
+        "nothing calls, and no campaign is due",
+        "Start the trigger: ./deploy.sh start, or another one of docs/operations.md.",
+    ),
+    "other_settings": Trouble(
+        "calls",
+        "warning",
+        "the last call had other settings than this shell",
+        "Set the same here and there; the deployed function takes up settings with ./deploy.sh.",
+    ),
+    "clock": Trouble(
+        "clocks",
+        "warning",
+        "the clocks of this machine and of the database differ",
+        "Set this machine's clock by NTP. Campaigns start by the clock of the database.",
+    ),
+}
