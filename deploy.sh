@@ -17,6 +17,8 @@ readonly TOKENS_SECRET=campaign-runner-tokens
 readonly TICKS_METRIC=campaign_runner_ticks
 readonly ERRORS_POLICY="Campaign runner: errors"
 readonly TICKS_POLICY="Campaign runner: no successful tick"
+readonly STUCK_POLICY="Campaign runner: a due campaign is not being launched"
+readonly HEALTH_JOB="campaign-runner-health"
 readonly CHANNEL="Campaign runner"
 readonly APIS=(run cloudbuild artifactregistry secretmanager cloudscheduler iam logging monitoring)
 
@@ -85,6 +87,7 @@ deploy() {
         --member="serviceAccount:$(email_of $BUILD_ACCOUNT)" --role=roles/run.builder --condition=None --format=none
     deploy_function
     alert "$ERRORS_POLICY" "$(errors_policy)"
+    alert "$STUCK_POLICY" "$(stuck_policy)"
     start
 }
 
@@ -107,7 +110,7 @@ deploy_function() {
 
 start() {
     local state ticks="resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"$SERVICE\""
-    ticks="$ticks AND httpRequest.status=200 AND httpRequest.userAgent=\"Google-Cloud-Scheduler\""
+    ticks="$ticks AND httpRequest.requestUrl:\"run-automation\" AND httpRequest.status=200 AND httpRequest.userAgent=\"Google-Cloud-Scheduler\""
     find_url
     step "A dry run: what is due already"
     dry_call
@@ -129,6 +132,12 @@ start() {
             ;;
         *) schedule update ;;
     esac
+    step "A look at the health every five minutes"
+    if found gcloud scheduler jobs list --location="$REGION" --filter="name~/$HEALTH_JOB\$" --format="value(name)"; then
+        schedule_health update
+    else
+        schedule_health create
+    fi
     step "An alert when the ticks cease"
     if ! found gcloud logging metrics list --filter="name=$TICKS_METRIC" --format="value(name)"; then
         run gcloud logging metrics create $TICKS_METRIC --description="Answers of 200 to Cloud Scheduler" \
@@ -172,14 +181,16 @@ rotate_token() {
 }
 
 destroy() {
-    local account policy channel secret
-    confirm "Take away the function, its job, alerts, secrets and accounts in $PROJECT_ID? The database stays." || exit 3
-    step "The Scheduler job"
-    if found gcloud scheduler jobs list --location="$REGION" --filter="name~/$SERVICE\$" --format="value(name)"; then
-        run gcloud scheduler jobs delete $SERVICE --location="$REGION"
-    fi
+    local account policy channel secret job
+    confirm "Take away the function, its jobs, alerts, secrets and accounts in $PROJECT_ID? The database stays." || exit 3
+    step "The Scheduler jobs"
+    for job in $SERVICE $HEALTH_JOB; do
+        if found gcloud scheduler jobs list --location="$REGION" --filter="name~/$job\$" --format="value(name)"; then
+            run gcloud scheduler jobs delete "$job" --location="$REGION"
+        fi
+    done
     step "Alerts"
-    for policy in "$TICKS_POLICY" "$ERRORS_POLICY"; do
+    for policy in "$TICKS_POLICY" "$STUCK_POLICY" "$ERRORS_POLICY"; do
         policy=$(policy_named "$policy")
         [[ -z $policy ]] || run gcloud alpha monitoring policies delete "$policy"
     done
@@ -360,6 +371,14 @@ schedule() { # create or update
         --attempt-deadline="$((TIMEOUT + 30))s" --max-retry-attempts=2 --min-backoff=5s --max-backoff=20s
 }
 
+schedule_health() { # create or update
+    # A 503 of /health is no failure of the call, so it is not tried again. The function logs what it found.
+    run gcloud scheduler jobs "$1" http $HEALTH_JOB --location="$REGION" --schedule="*/5 * * * *" --time-zone=Etc/UTC \
+        --description="Looks whether every due campaign is being launched" --uri="$URL/health" --http-method=GET \
+        --oidc-service-account-email="$(email_of $CALLER_ACCOUNT)" --oidc-token-audience="$AUDIENCE" \
+        --attempt-deadline=60s --max-retry-attempts=0
+}
+
 alert() { # DISPLAY_NAME POLICY: makes an alerting policy, or brings it up to date. alpha: where all releases have it.
     local name
     step "Alert: $1"
@@ -400,6 +419,23 @@ errors_policy() {
   }],
   "alertStrategy": {"notificationRateLimit": {"period": "3600s"}, "autoClose": "86400s"},
   "documentation": {"mimeType": "text/markdown", "content": "See docs/operations.md: When no campaign starts."}
+}
+END
+}
+
+stuck_policy() {
+    cat <<END
+{
+  "displayName": "$STUCK_POLICY",
+  "combiner": "OR",
+  "conditions": [{
+    "displayName": "GET /health of $SERVICE was answered with 503, since a due campaign is not being launched",
+    "conditionMatchedLog": {
+      "filter": "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"$SERVICE\" AND jsonPayload.event=\"campaign_stuck\""
+    }
+  }],
+  "alertStrategy": {"notificationRateLimit": {"period": "3600s"}, "autoClose": "86400s"},
+  "documentation": {"mimeType": "text/markdown", "content": "python -m runner doctor names the campaign, the cause and the remedy."}
 }
 END
 }

@@ -1,4 +1,4 @@
-"""What the database answers to `preview`, `history` and `doctor`.
+"""What the database answers to `preview`, `campaigns`, `history` and `doctor`.
 
 Apart from `models`, which a function imports when it starts: there nobody asks these.
 """
@@ -85,6 +85,7 @@ class LaunchRecord(BaseModel):
     name: StrictStr  # of the campaign, as it was then
     organization_id: UUID
     state: StrictStr  # opened, generating, reconciling; launched or abandoned: it is over
+    condition: StrictStr  # what it is at, see campaign_runner.condition()
     run_id: UUID | None  # the run that launched it
     system_user_id: UUID | None  # in whose name
     scheduled_at: StrictStr | None
@@ -103,7 +104,9 @@ class LaunchRecord(BaseModel):
     attempts: int = Field(ge=0, strict=True)  # those that failed
     next_attempt_at: StrictStr | None
     waits_for_a_person: StrictBool
-    error: StrictStr | None  # of the last attempt that failed
+    failed_with: StrictStr | None  # the SQLSTATE of the last failure, until the launch makes progress
+    error: StrictStr | None  # of the last attempt that failed,
+    detail: StrictStr | None  # and the words of the source that refused
 
 
 class CampaignState(BaseModel):
@@ -123,6 +126,28 @@ class History(BaseModel):
     campaign: CampaignState | None  # None: it was deleted, or never was
     launches: tuple[LaunchRecord, ...]  # the newest first
     is_cut: StrictBool  # there are older ones
+
+
+class ListedCampaign(BaseModel):
+    """A campaign as it is now. Times are ISO 8601."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    campaign_id: UUID
+    organization_id: UUID | None
+    organization_name: StrictStr | None
+    name: StrictStr
+    status: StrictStr
+    scheduled_at: StrictStr | None
+
+
+class CampaignList(BaseModel):
+    """The answer of `campaign_runner_campaigns`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    campaigns: tuple[ListedCampaign, ...]  # the latest schedule first, those without one at the end
+    is_cut: StrictBool  # there are more
 
 
 class MissingIndex(BaseModel):
@@ -145,14 +170,44 @@ class Lack(BaseModel):
     named: tuple[UUID, ...]
 
 
-class SharedAddresses(BaseModel):
-    """Organizations in which several contacts have one address, in the contacts that were looked at."""
+class Grant(BaseModel):
+    """What the key's role lacks; `statement` grants it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    lack: StrictStr
+    statement: StrictStr
+
+
+class Blocker(BaseModel):
+    """A session that holds a lock; None: it does not say, or we may not know."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    pid: int
+    application: StrictStr | None
+    role: StrictStr | None
+    state: StrictStr | None
+    seconds: int | None  # since its transaction began
+    mode: StrictStr
+    tables: tuple[StrictStr, ...]
+
+
+class Audiences(BaseModel):
+    """What looks wrong in the contacts that were looked at, by organization."""
 
     class Organization(BaseModel):
-        """One of them, with the number of such addresses."""
+        """One of them.
+
+        How many addresses, and mobiles without an address, several contacts share; how many addresses are malformed;
+        how many contacts have no `is_subscribed`.
+        """
 
         organization_id: UUID
         addresses: int
+        mobiles: int
+        malformed: int
+        unknown: int
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -162,12 +217,15 @@ class SharedAddresses(BaseModel):
 
 
 class Tick(BaseModel):
-    """When something last called the runner."""
+    """When something last called the runner, and with which settings."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     seconds_ago: float | None  # None: never
     is_any_due: StrictBool
+    system_user_id: UUID | None
+    system_user_roles: tuple[StrictStr, ...] | None
+    max_lateness_minutes: int | None
 
 
 class Facts(BaseModel):
@@ -177,12 +235,16 @@ class Facts(BaseModel):
 
     version: StrictStr | None = None  # the number of the last migration
     requirements: tuple[StrictStr, ...] | None = None  # what the tables lack
-    privilege: StrictStr | None = None  # one that is missing
+    grants: tuple[Grant, ...] | None = None  # that are missing
+    writing: StrictStr | None = None  # the SQLSTATE with which the database refuses to write
+    locks: tuple[Blocker, ...] | None = None
     indexes: tuple[MissingIndex, ...] | None = None
     system_user: StrictBool | None = None  # it is a profile
     memberships: Lack | None = None  # organizations with scheduled campaigns
-    schedules: Lack | None = None  # campaigns that are scheduled without a time
-    duplicates: SharedAddresses | None = None
+    schedules: Lack | None = None  # campaigns that are scheduled without a time,
+    tenants: Lack | None = None  # without an organization,
+    recipients: Lack | None = None  # or with recipients that no launch wrote
+    audiences: Audiences | None = None
     tick: Tick | None = None
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from uuid import UUID
@@ -14,20 +17,21 @@ from runner.automation import automate, free_campaigns
 from runner.errors import CampaignNotFound, InvalidRequest, RunnerError, Unexpected
 from runner.models import RetryAnswer, RunReport
 from runner.parameters import Parameters, parse_organization_id
-from runner.settings import Settings
+from runner.settings import Settings, misspelt
 from runner.stop import stop_on_signals
-from runner.terminal import is_watched, printable, table
+from runner.terminal import counted, is_watched, listing, short, wrapped
 
 CAMPAIGN_ERRORS = 1
-NEEDS_SOMEBODY = 1
+NOT_WELL = 1
 NO_CAMPAIGN = 1
 NOTHING_WAITS = 1
 COULD_NOT_RUN = 3  # 2 is click's, for a wrong usage
+INTERRUPTED = 130  # as a shell says of a program that Ctrl-C ended
 
-INTERRUPTED = "interrupted; what was launched is in the database, and the next run goes on."
+GOES_ON = "interrupted; what was launched is in the database, and the next run goes on."
 
-LAUNCHED = ("CAMPAIGN", "ID", "STATUS", "RECIPIENTS", "ORGANIZATION")
-FREED = ("CAMPAIGN", "ID", "ATTEMPTS", "LAST ERROR")
+LAUNCHED = ("CAMPAIGN", "RECIPIENTS", "ID")
+FREED = ("CAMPAIGN", "FAILED", "ID")
 
 _logger = logging.getLogger(__name__)
 
@@ -64,22 +68,28 @@ Exit codes:
   0  all went well
   1  some campaigns could not be launched
   2  wrong usage
-  3  the run was not possible"""
+  3  the run was not possible
+  130  it was interrupted; the next run goes on"""
 )
 @click.option("--organization-id", type=_Id(), help="Only the campaigns of this organization.")
 @click.option("--dry-run", is_flag=True, help="Show what a run would do, and write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, as the HTTP function answers it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and whether it is complete.")
 @click.pass_context
 def run(context: click.Context, organization_id: UUID | None, dry_run: bool, as_json: bool) -> None:
     """Launch the campaigns that are due, and print them.
 
     On a terminal, what is being generated is shown meanwhile, with how long the present pass still takes.
     """
-    with _explained(context, interrupted=INTERRUPTED), stop_on_signals() as stop:
+    with _explained(context, interrupted=GOES_ON), stop_on_signals() as stop:
         settings = _settings()
         with _progress(settings, organization_id, wanted=not dry_run and not as_json):
             report = automate(settings, Parameters(organization_id, dry_run), stop=stop)
-    click.echo(report.result.model_dump_json(indent=2) if as_json else _report(report, dry_run=dry_run))
+    if as_json:
+        click.echo(json.dumps(report.result.model_dump(mode="json") | {"complete": report.complete}, indent=2))
+    else:
+        click.echo(_report(report, dry_run=dry_run))
+    if stop.requested and not report.complete:
+        context.exit(INTERRUPTED)
     context.exit(CAMPAIGN_ERRORS if report.result.errors else 0)
 
 
@@ -110,13 +120,15 @@ def retry(context: click.Context, campaign_id: UUID | None, every: bool, as_json
     if (campaign_id is None) != every:
         raise click.UsageError("Name a campaign, or give --all.")
     with _explained(context):
-        freed = free_campaigns(_settings(), campaign_id)
+        settings = _settings()
+        freed = free_campaigns(settings, campaign_id)
+        reason = "" if freed or campaign_id is None or as_json else _why_it_does_not_wait(settings, campaign_id)
     if as_json:
         click.echo(RetryAnswer(freed=freed).model_dump_json(indent=2))
-        context.exit(0 if freed or every else NOTHING_WAITS)
-    if freed:
-        click.echo(table(FREED, [(c.name, str(c.campaign_id), str(c.attempts), c.error) for c in freed]) + "\n")
-    click.echo(f"{len(freed)} freed for the next run.")
+    else:
+        if freed:
+            click.echo(listing(FREED, [(c.name, str(c.attempts), str(c.campaign_id)) for c in freed]) + "\n")
+        click.echo("\n".join(wrapped(reason or f"{counted(len(freed), 'campaign')} will be tried by the next run.")))
     context.exit(0 if freed or every else NOTHING_WAITS)
 
 
@@ -129,34 +141,59 @@ Examples:
 
 \b
 Exit codes:
-  0  all is well
-  1  something needs a person, or has waited for a run for longer than HEALTH_MAX_LATENESS_MINUTES
+  0  every due campaign is being launched
+  1  one is not: it failed, needs a person, or has waited for a run for longer than HEALTH_MAX_LATENESS_MINUTES
   2  wrong usage
   3  the database could not be asked"""
 )
 @click.option(
     "--organization-id", type=_Id(), help="Only the campaigns of this organization. The runs are those of all."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON, as GET /health answers it.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON: GET /health, with details.")
 @click.pass_context
 def status(context: click.Context, organization_id: UUID | None, as_json: bool) -> None:
-    """Show what is due, under way or stuck, and the last runs.
+    """Show what is under way, what failed, what waits, what comes next, and the last runs.
 
-    A person is needed for a campaign that failed too often, was held because it is too late, or is scheduled without a
-    time. One that backs off is tried again by itself.
+    With the words of the trigger, constraint or server that refused, which may hold row data. GET /health shows the
+    same without these words.
     """
     from runner import health, status
 
     with _explained(context):
         settings = _settings()
-        now = health.read_health(settings, organization_id)
-    if as_json:
-        click.echo(now.model_dump_json(indent=2))
-    else:
-        parts = ["\n".join(map(printable, status.summary(now, settings.health_max_lateness_minutes)))]
-        parts += [table(head, rows) for head, rows in status.tables(now)]
-        click.echo("\n\n".join(parts))
-    context.exit(NEEDS_SOMEBODY if now.needs_somebody or now.is_late(settings.health_max_lateness_minutes) else 0)
+        now = health.read_health(settings, organization_id, with_details=True)
+    minutes = settings.health_max_lateness_minutes
+    click.echo(now.model_dump_json(indent=2) if as_json else status.as_text(now, minutes))
+    context.exit(0 if now.is_well(minutes) else NOT_WELL)
+
+
+@cli.command(
+    epilog="""\b
+Examples:
+  python -m runner campaigns
+  python -m runner campaigns --status scheduled --limit 100
+  python -m runner campaigns --json | jq -r '.campaigns[].campaign_id'
+
+\b
+Exit codes:
+  0  done
+  2  wrong usage
+  3  the database could not be asked"""
+)
+@click.option("--organization-id", type=_Id(), help="Only the campaigns of this organization.")
+@click.option("--status", "campaign_status", help="Only the campaigns with this status.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Show no more campaigns.")
+@click.option("--json", "as_json", is_flag=True, help="Print the campaigns as JSON.")
+@click.pass_context
+def campaigns(
+    context: click.Context, organization_id: UUID | None, campaign_status: str | None, limit: int, as_json: bool
+) -> None:
+    """List the campaigns with their ids, those with the latest schedule first."""
+    with _explained(context):
+        from runner import campaigns
+
+        found = campaigns.campaigns(_settings(), organization_id, campaign_status, limit=limit)
+        click.echo(found.model_dump_json(indent=2) if as_json else campaigns.as_text(found))
 
 
 @cli.command(
@@ -236,9 +273,10 @@ Exit codes:
 def doctor(context: click.Context, as_json: bool) -> None:
     """Find what keeps campaigns from being launched.
 
-    It says how to mend what it finds. It looks at settings, the way to the database, migrations, privileges,
-    indexes, the system user and its memberships, schedules, contacts with one address, clocks, and when the runner was
-    last called. Nothing is written, no secret is shown.
+    Each finding says what is wrong, since when, why, and what to do: a statement or command to paste. The doctor looks
+    at the settings, the way to the database, the key, migrations, tables, privileges, locks, indexes, the system user,
+    schedules, contacts, the last calls, each campaign that is not being launched, and the clocks. Nothing stays
+    written, and no secret is shown.
     """
     with _explained(context):
         from runner import doctor
@@ -250,7 +288,11 @@ def doctor(context: click.Context, as_json: bool) -> None:
 
 def _settings() -> Settings:
     settings = Settings.load()
-    log.configure(settings.log_level)
+    # A person at a terminal reads the result, and the log would stand between its lines.
+    is_quiet = sys.stderr.isatty() and "log_level" not in settings.model_fields_set
+    log.configure("ERROR" if is_quiet else settings.log_level)
+    for name, meant in misspelt(os.environ).items():
+        click.echo(f"Warning: {name} is no setting. Is {meant} meant?", err=True)
     return settings
 
 
@@ -266,6 +308,7 @@ def _explained(context: click.Context, *, interrupted: str = "interrupted.") -> 
         click.echo(f"Error: {error}", err=True)
     except KeyboardInterrupt:  # in a run the second one; the first lets the steps that are under way end
         click.echo(f"Error: {interrupted}", err=True)
+        context.exit(INTERRUPTED)
     except Exception:
         _logger.exception("Failed unexpectedly.")  # without the message, which may hold row data
         click.echo(f"Error: {Unexpected.summary()}", err=True)
@@ -285,16 +328,34 @@ def _progress(settings: Settings, organization_id: UUID | None, *, wanted: bool)
 
 def _report(report: RunReport, *, dry_run: bool) -> str:
     result = report.result
+    names = {campaign.campaign_id: campaign.name for campaign in result.campaigns}
     lines = []
     if result.campaigns:
-        rows = [
-            (c.name, str(c.campaign_id), c.new_status, f"{c.recipient_count:,}", str(c.organization_id))
-            for c in result.campaigns
-        ]
-        lines += [table(LAUNCHED, rows), ""]
-    lines += [f"{failure.campaign_id}: {printable(failure.error)}" for failure in result.errors]
+        rows = [(c.name, f"{c.recipient_count:,}", str(c.campaign_id)) for c in result.campaigns]
+        lines += [listing(LAUNCHED, rows), ""]
+    for failure in result.errors:
+        lines += ["Not launched:", f"  {failure.campaign_id}", *wrapped(failure.error, 2), ""]
+    for warning in report.warnings:
+        for sentence in warning.sentences():
+            lines += [
+                f"Warning: {short(names.get(warning.campaign_id, str(warning.campaign_id)), 60)}",
+                *wrapped(sentence, 2),
+                "",
+            ]
     verb = "would be launched" if dry_run else "launched"
-    lines.append(f"{result.processed_count} {verb}, {len(result.errors)} failed.")
+    lines.append(f"{result.processed_count:,} {verb}, {len(result.errors):,} failed.")
     if not report.complete:
         lines.append("Work is left: run again to go on.")
     return "\n".join(lines)
+
+
+def _why_it_does_not_wait(settings: Settings, campaign_id: UUID) -> str:
+    """Why there was nothing to retry. Raises CampaignNotFound where there is no such campaign."""
+    from runner import history
+
+    found = history.history(settings, campaign_id, limit=1)
+    name = found.campaign.name if found.campaign is not None else found.launches[0].name
+    if not found.launches:
+        status = found.campaign.status if found.campaign is not None else "deleted"
+        return f"{name} waits for nothing: it has the status {status}, and no launch of it has failed."
+    return f"{name} waits for nothing. Its last launch: {history.outcome(found.launches[0], found.campaign)}."

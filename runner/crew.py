@@ -53,13 +53,13 @@ class Crew:
 
     @property
     def complete(self) -> bool:
-        """Whether there is nothing left that this run could do."""
-        return self._complete and self._fatal is None
+        """Whether there is nothing left that this run could do, and no lock keeps a due campaign."""
+        return self._complete and self._fatal is None and not (self.last and self.last.locked)
 
     @property
     def error(self) -> RunnerError | None:
         """What ended the run, or one of its workers before the run was complete."""
-        return self._fatal or (None if self.complete else self._lost)
+        return self._fatal or (None if self._complete else self._lost)
 
     def work(self, concurrency: int) -> None:
         """Step in this thread, and as soon as that leaves work, go on with `concurrency` threads."""

@@ -9,6 +9,8 @@ Each call is one transaction and is tried once; what may be tried again is raise
 from __future__ import annotations
 
 import logging
+import socket
+import ssl
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -26,6 +28,7 @@ from runner import __version__
 from runner.errors import (
     CampaignNotFound,
     DatabaseRefused,
+    Impaired,
     InvalidProject,
     Nonsense,
     OrganizationNotFound,
@@ -38,18 +41,34 @@ from runner.models import PreviewAnswer, ReportAnswer, RetryAnswer, StepAnswer
 from runner.settings import Settings
 
 if TYPE_CHECKING:
-    from runner.answers import CampaignPreviewAnswer, DoctorAnswer, History
+    from runner.answers import CampaignList, CampaignPreviewAnswer, DoctorAnswer, History
     from runner.health import Health
 
 CONNECT_SECONDS = 5.0
 # The pool of the API drops idle connections, and to find one dropped costs a retry: do not keep them from tick to tick.
 KEEPALIVE_SECONDS = 5.0
 
-_NOT_MIGRATED = frozenset({"PGRST106", "PGRST202", "PGRST203", "42883", "42P01", "42501", "3F000"})
+_NOT_MIGRATED = frozenset({"PGRST202", "PGRST203", "42883", "42P01", "3F000"})
 _KEY_REFUSED = frozenset({"PGRST301", "PGRST302", "PGRST303"})
 _API_WITHOUT_DATABASE = frozenset({"PGRST000", "PGRST001", "PGRST002", "PGRST003"})
-# Connection, conflict, resources, locks, shutdown, disk; and read-only, which a failover or a full disk makes it.
-_PASSING = ("08", "40", "53", "55", "57", "58", "25006")
+# What may pass, by the beginning of its SQLSTATE; the first that fits.
+_PASSING = {
+    "08": "The API lost its connection to the database",
+    "25006": "The database is read-only: its disk may be full, or it is a replica",
+    "40": "The transaction was in conflict with another one",
+    "53100": "The disk of the database is full",
+    "53200": "The database has no memory left",
+    "53300": "The database has no connection left",
+    "53": "The database lacks resources",
+    "55": "Another transaction has locked a table that the runner needs, and `python -m runner doctor` names it",
+    "57": "The database is starting, stopping, or ended the session",
+    "58": "The database has trouble with its disk or system",
+}
+# Of the gateway, by HTTP status.
+_GATEWAY = {
+    402: "The project is over its quota, and restricted: see Usage and Billing of its organization",
+    540: "The project is paused: restore it in its dashboard",
+}
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
@@ -96,7 +115,9 @@ class Database:
         answer = self._call("campaign_runner_step", parameters, StepAnswer, timeout)
         if answer.trouble is not None:
             # The launches of the step are committed, and the report names them.
-            raise Unreachable(f"The database refuses to record failures ({answer.trouble[:5]!r}).")
+            raise _impaired(answer.trouble) or Impaired(
+                f"The database refuses to record failures (SQLSTATE {answer.trouble[:5]!r})."
+            )
         return answer
 
     def report(self, run_id: UUID, *, timeout: float) -> ReportAnswer:
@@ -107,14 +128,15 @@ class Database:
         """Free the campaign, or (None) every campaign, that backs off, is held or needs attention."""
         return self._call("campaign_runner_retry", {"p_campaign_id": campaign_id}, RetryAnswer, timeout)
 
-    def health(self, organization_id: UUID | None, *, timeout: float) -> Health:
+    def health(self, organization_id: UUID | None, *, with_details: bool = False, timeout: float) -> Health:
         """Read how the runner is, for one organization or (None) for all.
 
-        Raises OrganizationNotFound, and what the class says.
+        `with_details`: with the words of the source that refused a campaign, which may hold row data. Raises
+        OrganizationNotFound, and what the class says.
         """
         from runner.health import Health  # not above: a run does without it
 
-        parameters = {"p_organization_id": organization_id, **self._system_user()}
+        parameters = {"p_organization_id": organization_id, **self._system_user(), "p_with_details": with_details}
         return self._call("campaign_runner_health", parameters, Health, timeout)
 
     def preview(
@@ -145,6 +167,15 @@ class Database:
 
         parameters = {"p_campaign_id": campaign_id, "p_max_launches": limit}
         return self._call("campaign_runner_history", parameters, History, timeout)
+
+    def campaigns(
+        self, organization_id: UUID | None, status: str | None, *, limit: int, timeout: float
+    ) -> CampaignList:
+        """Read the campaigns of one organization or (None) of all, of one status or (None) of any, at most `limit`."""
+        from runner.answers import CampaignList
+
+        parameters = {"p_organization_id": organization_id, "p_status": status, "p_max_campaigns": limit}
+        return self._call("campaign_runner_campaigns", parameters, CampaignList, timeout)
 
     def doctor(self, *, timeout: float) -> DoctorAnswer:
         """Let the database look at what the runner needs of it."""
@@ -177,7 +208,7 @@ class Database:
         except APIError as error:
             raise _translated(error, exchange.status) from error
         except httpx.RequestError as error:
-            raise Unreachable(f"No answer from the database ({type(error).__name__}).") from error
+            raise Unreachable(_silence(error)) from error
         except (ValueError, RecursionError) as error:  # of the model, the encoding, or the nesting
             raise Nonsense(f"{function} gave an answer of an unknown shape.") from error
         finally:
@@ -235,21 +266,63 @@ def _translated(error: APIError, status: int | None) -> RunnerError:
         return _key_refused()
     if code in _NOT_MIGRATED:
         return InvalidProject(
-            f"The runner's functions are missing from the database or closed to this key ({code}): "
-            "apply the migrations, and see that SUPABASE_SECRET_KEY is a secret key.",
-            part="migrations",
+            f"The runner's functions are missing from the database ({code}): apply the migrations.", part="migrations"
+        )
+    if code == "42501":
+        return InvalidProject(
+            f"The key's role lacks a privilege that the migrations grant ({code}): `python -m runner doctor` names it.",
+            part="grants",
+        )
+    if code == "PGRST106":
+        return InvalidProject(
+            f"The API of the project does not expose the schema public ({code}): add it to the exposed schemas in the "
+            "settings of the API.",
+            part="schema",
         )
     if code == "57014":
-        return StatementTimeout(f"A statement took longer than the database allows ({code}).")
-    if code in _API_WITHOUT_DATABASE or (len(code) == 5 and code.startswith(_PASSING)):
-        return Unreachable(f"The database is not available ({code}).")
+        return StatementTimeout(
+            f"A statement took longer than the statement_timeout of the role service_role allows (SQLSTATE {code})."
+        )
+    if code in _API_WITHOUT_DATABASE:
+        return Unreachable(f"The API of the project has no connection to its database ({code}).")
     if code.isdigit() and len(code) == 3:
-        return Unreachable(f"Something between here and the database answered with HTTP {code}.")
-    return DatabaseRefused(f"The database refused the call ({code[:20]!r}).")
+        if int(code) in _GATEWAY:
+            return _translated_by_status(int(code))
+        return Unreachable(
+            f"Something between here and the database answered with a page and HTTP {code}: is SUPABASE_URL right?"
+        )
+    return _impaired(code) or DatabaseRefused(f"The database refused the call ({code[:20]!r}).")
+
+
+def _impaired(code: str) -> Impaired | None:
+    """A database that was reached, and cannot work at the moment. None: the code says something else."""
+    if len(code) == 5:
+        for beginning, meaning in _PASSING.items():
+            if code.startswith(beginning):
+                return Impaired(f"{meaning} (SQLSTATE {code}).")
+    return None
+
+
+def _silence(error: httpx.RequestError) -> str:
+    """Why no answer came."""
+    reason: BaseException | None = error
+    while reason is not None:
+        if isinstance(reason, socket.gaierror):
+            return "The host name of SUPABASE_URL is unknown."
+        if isinstance(reason, ConnectionRefusedError):
+            return "Nothing listens at the address of SUPABASE_URL (connection refused)."
+        if isinstance(reason, ssl.SSLError):
+            return "The certificate at SUPABASE_URL is not trusted, or the server speaks no TLS."
+        reason = reason.__cause__ or reason.__context__
+    if isinstance(error, httpx.TimeoutException):
+        return f"No answer from the database in time ({type(error).__name__})."
+    return f"The connection to the database broke ({type(error).__name__})."
 
 
 def _translated_by_status(status: int | None) -> RunnerError:
     """What a JSON error without a code means: it comes from the gateway in front of the API."""
+    if status in _GATEWAY:
+        return Impaired(f"{_GATEWAY[status]} (HTTP {status}).")
     if status == 429 or (status or 0) >= 500:
         return Unreachable(f"The gateway of the project answered with HTTP {status}.")
     if status in (401, 403):

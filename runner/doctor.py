@@ -1,47 +1,60 @@
-"""The doctor: what keeps campaigns from being launched, each finding with its remedy."""
+"""The doctor: what keeps campaigns from being launched, from the outside in, each finding with its remedy."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Literal
 from uuid import UUID
 
 import click
 
 from runner import log
-from runner.answers import DoctorAnswer, Facts, Lack
+from runner.answers import Audiences, Blocker, DoctorAnswer, Facts
 from runner.budget import READ_SECONDS
 from runner.clock import Clock
-from runner.errors import InvalidProject, InvalidSettings, Nonsense, RunnerError, StatementTimeout, Unavailable
+from runner.errors import (
+    Impaired,
+    InvalidProject,
+    InvalidSettings,
+    Nonsense,
+    RunnerError,
+    StatementTimeout,
+    Unavailable,
+    Unreachable,
+)
+from runner.health import Health, OpenLaunch
 from runner.retry import persistently
-from runner.settings import HttpSettings, Settings
-from runner.terminal import printable
+from runner.settings import HttpSettings, Settings, misspelt
+from runner.status import stuck_because
+from runner.terminal import counted, duration, moment, wrapped
+from runner.troubles import TROUBLES, Severity
 
 MIGRATION = "20261124009900"  # the last one of supabase/migrations, which this program expects
 
 PATIENCE_SECONDS = 5.0
 CLOCK_SECONDS = 5.0  # more difference than this is worth a word
-TICK_SECONDS = 600.0  # longer without a call than this, too
-
-Severity = Literal["ok", "warning", "problem"]
+CALL_SECONDS = 600.0  # longer without a call than this, too
+UNREPORTED_SECONDS = 3600.0  # no run takes longer
 
 _COLORS = {"ok": "green", "warning": "yellow", "problem": "red"}
-# What a finding is called, where that is not the name of the fact.
+_LOCKED = "55P03"
+# What a check is called, where the fact has another name.
 _CHECKS = {
     "version": "migrations",
     "requirements": "tables",
-    "privilege": "privileges",
+    "grants": "privileges",
     "system_user": "system user",
+    "tenants": "schedules",
+    "audiences": "contacts",
     "tick": "calls",
 }
-_APPLY = "Apply supabase/migrations: supabase db push, or the files in the SQL editor, in their order."
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; `remedy` is a sentence, and None where all is well."""
+    """One thing that was looked at; `remedy` is a sentence, a statement or a command, and None where all is well."""
 
     check: str
     severity: Severity
@@ -65,7 +78,7 @@ class Examination:
 
 
 def examine() -> Examination:
-    """Look at the environment, then at the database. What is wrong is a finding, and raises nothing."""
+    """Look at the environment, the database and the campaigns. What is wrong is a finding, and raises nothing."""
     findings = list(_settings())
     try:
         settings = Settings.load()
@@ -78,6 +91,7 @@ def examine() -> Examination:
         return Examination((*findings, _unreachable(error)), complete=False)
     findings.append(Finding("database", "ok", f"{settings.supabase_url} answers, and accepts the key."))
     findings += _database(answer, settings)
+    findings += _campaigns(answer.facts, settings)
     findings.append(_clocks(difference))
     return Examination(tuple(findings), complete=True)
 
@@ -89,25 +103,31 @@ def as_json(examination: Examination) -> str:
 
 
 def as_text(examination: Examination) -> str:
-    """The findings for a person."""
+    """The findings for a person: first what is well, in short; then each warning and problem with its remedy."""
     lines = []
-    width = max(len(finding.check) for finding in examination.findings)
     for finding in examination.findings:
         severity = click.style(finding.severity.ljust(7), fg=_COLORS[finding.severity])
-        lines.append(f"{severity}  {finding.check.ljust(width)}  {printable(finding.message)}")
+        first, *rest = wrapped(f"{finding.check}: {finding.message}", 9)
+        lines += [f"{severity}  {first.lstrip()}", *rest]
         if finding.remedy:
-            lines.append(f"{' ' * (width + 11)}{printable(finding.remedy)}")
+            # Unwrapped: a statement that a terminal has broken is hard to paste.
+            lines.append(f"         → {finding.remedy}")
     counts = [sum(finding.severity == severity for finding in examination.findings) for severity in _COLORS]
-    lines += ["", f"{counts[2]} {_plural('problem', counts[2])}, {counts[1]} {_plural('warning', counts[1])}."]
+    lines += ["", f"{counted(counts[2], 'problem')}, {counted(counts[1], 'warning')}."]
     if not examination.complete:
-        lines.append("The database could not be asked, so not everything was looked at.")
+        lines += wrapped("The database could not be asked, so not everything was looked at.")
     return "\n".join(lines)
+
+
+def _found(trouble: str, message: str, **blanks: object) -> Finding:
+    kind = TROUBLES[trouble]
+    return Finding(kind.check, kind.severity, message, kind.remedy.format(**blanks))
 
 
 def _settings() -> Iterator[Finding]:
     needed = _problems(Settings)
     for problem in needed:
-        yield Finding("settings", "problem", f"{problem}.", "Set it as .env.example says.")
+        yield _found("setting", f"{problem}.")
     if not needed:
         settings = Settings.load()
         secret = "a secret key" if _key(settings).startswith("sb_secret_") else "a key of the older kind"
@@ -117,17 +137,14 @@ def _settings() -> Iterator[Finding]:
             f"SUPABASE_URL is {settings.supabase_url}, SUPABASE_SECRET_KEY {secret}, "
             f"SYSTEM_USER_ID {settings.system_user_id}.",
         )
+    for name, meant in misspelt(os.environ).items():
+        yield _found("misspelt", f"{name} is no setting. Is {meant} meant?", meant=meant)
     http = [problem for problem in _problems(HttpSettings) if problem not in needed]
     for problem in http:
         if problem == "RUNNER_TOKENS is not set":
-            yield Finding(
-                "tokens",
-                "warning",
-                "RUNNER_TOKENS is not set: over HTTP nobody would be let in.",
-                "Set it where the HTTP function runs; the command line needs none.",
-            )
+            yield _found("no_token", "RUNNER_TOKENS is not set: over HTTP every call is refused.")
         else:
-            yield Finding("tokens", "problem", f"{problem}.", "Set it as .env.example says.")
+            yield _found("token", f"{problem}.")
     if not http and not needed:
         yield Finding("tokens", "ok", _callers(HttpSettings.load()))
 
@@ -146,7 +163,7 @@ def _key(settings: Settings) -> str:
 
 def _callers(settings: HttpSettings) -> str:
     number = len(settings.tokens)
-    callers = [f"{number} {_plural('token', number)}"] if number else []
+    callers = [counted(number, "token")] if number else []
     if settings.identity is not None:
         callers.append(f"the ID tokens of {settings.oidc_service_account}")
     return f"Over HTTP {' and '.join(callers)} are accepted."
@@ -170,176 +187,258 @@ def _ask(settings: Settings) -> tuple[DoctorAnswer, float]:
 
 
 def _unreachable(error: RunnerError) -> Finding:
-    if isinstance(error, InvalidProject) and error.part == "key":
-        remedy = "Copy a secret key (sb_secret_...) of this project, from its dashboard under API keys."
-        return Finding("key", "problem", str(error), remedy)
-    if isinstance(error, InvalidProject) and error.part == "migrations":
-        return Finding("migrations", "problem", str(error), _APPLY)
-    if isinstance(error, Nonsense):
-        return Finding("migrations", "problem", str(error), f"Program and migrations do not fit together. {_APPLY}")
-    if isinstance(error, StatementTimeout):
-        return Finding("database", "problem", str(error), "The database is too slow now: see what else runs there.")
-    if isinstance(error, (Unavailable, InvalidProject)):
-        remedy = (
-            "See that SUPABASE_URL is that of the project, that the project is not paused, and that this machine may "
-            "reach it."
-        )
-        return Finding("database", "problem", str(error), remedy)
-    return Finding("database", "problem", str(error), "Look into the database's log for this code.")
+    trouble = "refused"
+    if isinstance(error, InvalidProject):
+        kinds = {"key": "key", "migrations": "missing_functions", "grants": "closed", "schema": "schema"}
+        trouble = kinds.get(error.part, "foreign")
+    elif isinstance(error, Nonsense):
+        trouble = "old_functions"
+    elif isinstance(error, StatementTimeout):
+        trouble = "slow"
+    elif isinstance(error, Impaired):
+        trouble = "impaired"
+    elif isinstance(error, (Unreachable, Unavailable)):
+        trouble = "foreign" if "SUPABASE_URL right" in str(error) else "unreachable"
+    return _found(trouble, str(error))
 
 
 def _database(answer: DoctorAnswer, settings: Settings) -> Iterator[Finding]:
-    for check, code in answer.errors.items():
-        remedy = "Look into the database's log for this code."
-        if code.startswith("42"):  # missing, or forbidden
-            remedy = f"{_APPLY} They create and grant what this needs."
-        name = _CHECKS.get(check, check)
-        yield Finding(name, "problem", f"This could not be looked at (SQLSTATE {code}).", remedy)
+    facts = answer.facts
+    yield from _failed_looks(answer)
     if "version" not in answer.errors:
-        yield _version(answer.facts.version)
-    yield from _tables(answer)
-    yield from _system_user(answer.facts, settings)
-    yield from _data(answer.facts)
-    if answer.facts.duplicates is None and "duplicates" not in answer.errors:
-        yield Finding(
-            "duplicates",
-            "warning",
-            "Contacts with one address were not looked for: that needs the index campaign_runner_addresses_idx.",
-            "Build that index, see above, and look again.",
-        )
+        yield _version(facts.version)
+    for lack in facts.requirements or ():
+        yield _found("table", f"{lack}.")
+    if facts.requirements == ():
+        yield Finding("tables", "ok", "They have all columns and keys that are needed.")
+    for grant in facts.grants or ():
+        yield _found("grant", f"The key's role lacks {grant.lack}.", statement=grant.statement)
+    if facts.grants == ():
+        yield Finding("privileges", "ok", "The key's role may read, write and execute what it has to.")
+    if facts.writing == "25006":
+        yield _found("read_only", "The database is read-only (SQLSTATE 25006).", database="postgres")
+    elif facts.writing is not None:
+        yield _found("unwritable", f"The database refuses to write (SQLSTATE {facts.writing}).")
+    elif "writing" not in answer.errors:
+        yield Finding("writing", "ok", "The database accepts a row, which was undone.")
+    for blocker in facts.locks or ():
+        yield _found("lock", _blocker(blocker), pid=blocker.pid)
+    if facts.locks == ():
+        yield Finding("locks", "ok", "No other transaction holds a lock for long.")
+    for index in facts.indexes or ():
+        if index.is_invalid:
+            statement = f"drop index concurrently public.{index.name}; {index.command}"
+            yield _found("index", f"{index.name} is invalid: a build of it failed or is not over.", statement=statement)
+        else:
+            yield _found("index", f"{index.name} is missing: launches are slow, or time out.", statement=index.command)
+    if facts.indexes == ():
+        yield Finding("indexes", "ok", "All that are needed are there, and valid.")
+    yield from _system_user(facts, settings)
+    yield from _lists(facts)
+    yield from _contacts(facts.audiences, is_known="audiences" not in answer.errors)
+    yield from _calls(facts, settings)
+
+
+def _failed_looks(answer: DoctorAnswer) -> Iterator[Finding]:
+    locked = [_CHECKS.get(check, check) for check, code in answer.errors.items() if code == _LOCKED]
+    if locked:
+        yield _found("locked_look", f"A lock on a table kept these from being looked at: {', '.join(locked)}.")
+    for check, code in answer.errors.items():
+        if code != _LOCKED:
+            kind = TROUBLES["missing_functions" if code.startswith("42") else "look"]
+            name = _CHECKS.get(check, check)
+            yield Finding(name, "problem", f"This could not be looked at (SQLSTATE {code}).", kind.remedy)
 
 
 def _version(version: str | None) -> Finding:
     if version is not None and version > MIGRATION:
-        return Finding(
-            "migrations",
-            "warning",
-            f"The database has the migrations up to {version}, and this program knows those up to {MIGRATION}.",
-            "Deploy the newer version of the program.",
-        )
+        known = f"The database has the migrations up to {version}, and this program knows those up to {MIGRATION}."
+        return _found("new_functions", known)
     if version != MIGRATION:
-        return Finding(
-            "migrations",
-            "problem",
-            f"The database has the migrations up to {version}, and this program needs those up to {MIGRATION}.",
-            _APPLY,
-        )
+        needed = f"The database has the migrations up to {version}, and this program needs those up to {MIGRATION}."
+        return _found("old_functions", needed)
     return Finding("migrations", "ok", f"They are there, up to {version}.")
 
 
-def _tables(answer: DoctorAnswer) -> Iterator[Finding]:
-    facts = answer.facts
-    for lack in facts.requirements or ():
-        yield Finding("tables", "problem", f"{lack}.", f"Mend that. {_APPLY}")
-    if facts.requirements == ():
-        yield Finding("tables", "ok", "They have all columns and keys that are needed.")
-    if facts.privilege is not None:
-        yield Finding(
-            "privileges",
-            "problem",
-            f"The key's role lacks {facts.privilege}, or policies bind it there.",
-            f"{_APPLY} They grant it; and the role must bypass row level security.",
-        )
-    elif "privilege" not in answer.errors:
-        yield Finding("privileges", "ok", "The key's role may read and write what it has to.")
-    for index in facts.indexes or ():
-        if index.is_invalid:
-            message = f"The index {index.name} is invalid: a build of it failed or is not over."
-            remedy = f"drop index concurrently public.{index.name}; {index.command}"
-        else:
-            message = f"The index {index.name} is missing: launches are slow, or time out."
-            remedy = index.command
-        yield Finding("indexes", "problem", message, remedy)
-    if facts.indexes == ():
-        yield Finding("indexes", "ok", "All that are needed are there, and valid.")
+def _blocker(blocker: Blocker) -> str:
+    what = "rows of " if blocker.mode in ("RowShareLock", "RowExclusiveLock") else ""
+    since = "" if blocker.seconds is None else f" for {duration(blocker.seconds)}"
+    who = [f"pid {blocker.pid}", blocker.application, blocker.role, blocker.state]
+    return (
+        f"A transaction ({', '.join(each for each in who if each)}){since} holds {blocker.mode} on "
+        f"{what}{', '.join(blocker.tables)}."
+    )
 
 
 def _system_user(facts: Facts, settings: Settings) -> Iterator[Finding]:
+    user = settings.system_user_id
     if facts.system_user is False:
-        yield Finding(
-            "system user",
-            "problem",
-            f"SYSTEM_USER_ID ({settings.system_user_id}) is no row of profiles: nothing is launched at all.",
-            "Insert the system user into public.profiles, or correct SYSTEM_USER_ID.",
-        )
+        missing = f"SYSTEM_USER_ID ({user}) is no row of profiles: nothing is launched at all."
+        yield _found("system_user", missing, system_user_id=user)
     elif facts.system_user:
         yield Finding("system user", "ok", "It has a profile.")
-    roles = ", ".join(settings.system_user_roles)
     lack = facts.memberships
     if lack is not None and lack.lacking:
-        yield Finding(
-            "memberships",
-            "problem",
-            f"{_counted(lack, 'organization')} with scheduled campaigns, in which the system user has no fitting role: "
-            f"{_named(lack.named, lack.lacking)}.",
-            f"Add it to organization_members there, with one of the roles {roles}.",
+        number = f"{'At least ' if lack.is_cut else ''}{counted(lack.lacking, 'organization')}"
+        yield _found(
+            "membership",
+            f"{number} with scheduled campaigns, in which the system user has none of the roles "
+            f"{', '.join(settings.system_user_roles)}: {_named(lack.named, lack.lacking)}.",
+            organization_id=lack.named[0],
+            system_user_id=user,
+            role=settings.system_user_roles[0],
         )
     elif lack is not None:
         extent = ", as far as these were looked at" if lack.is_cut else ""
         yield Finding("memberships", "ok", f"The system user may act where campaigns are scheduled{extent}.")
 
 
-def _data(facts: Facts) -> Iterator[Finding]:
-    lack = facts.schedules
-    if lack is not None and lack.lacking:
+def _lists(facts: Facts) -> Iterator[Finding]:
+    lacks = (
+        ("unscheduled", facts.schedules, "scheduled without a time"),
+        ("no_organization", facts.tenants, "scheduled without an organization"),
+        ("recipients", facts.recipients, "scheduled with recipients that no launch wrote"),
+    )
+    found = False
+    for trouble, lack, what in lacks:
+        if lack is not None and lack.lacking:
+            found = True
+            number = f"{'At least ' if lack.is_cut else ''}{counted(lack.lacking, 'campaign')}"
+            yield _found(trouble, f"{number} {what}: {_named(lack.named, lack.lacking)}.", campaign_id=lack.named[0])
+    if not found and all(lack is not None for _, lack, _ in lacks):
         yield Finding(
-            "schedules",
-            "warning",
-            f"{_counted(lack, 'campaign')} scheduled without a time: {_named(lack.named, lack.lacking)}.",
-            "Set scheduled_at: without it a campaign is never due.",
+            "schedules", "ok", "Each scheduled campaign has a time and an organization, and no foreign recipients."
         )
-    elif lack is not None:
-        yield Finding("schedules", "ok", "Each campaign that is scheduled has a time.")
-    if facts.duplicates is not None:
-        found = facts.duplicates
-        looked = f"{'a sample of ' if found.is_sample else 'all '}{found.contacts} contacts"
-        if found.organizations:
-            number = sum(organization.addresses for organization in found.organizations)
-            named = _named((each.organization_id for each in found.organizations[:5]), len(found.organizations))
-            yield Finding(
-                "duplicates",
-                "warning",
-                f"{number} {_plural('address', number)} of more than one contact, in {looked}; organizations: {named}.",
-                "Merge those contacts: of several with one address, only that with the lowest id gets a campaign.",
-            )
+
+
+def _contacts(audiences: Audiences | None, *, is_known: bool) -> Iterator[Finding]:
+    if audiences is None:
+        if is_known:
+            yield _found("unlooked", "Contacts with one address were not looked for: an index is missing.")
+        return
+    looked = f"{'a sample of ' if audiences.is_sample else 'all '}{counted(audiences.contacts, 'contact')}"
+    kinds = (
+        ("duplicates", "addresses", "address", "of more than one contact"),
+        ("mobiles", "mobiles", "mobile number", "of more than one contact without an address"),
+        ("malformed", "malformed", "address", "malformed"),
+        ("unknown", "unknown", "contact", "without is_subscribed"),
+    )
+    found = False
+    for trouble, fact, noun, what in kinds:
+        concerned = [each for each in audiences.organizations if getattr(each, fact)]
+        if concerned:
+            found = True
+            number = counted(sum(getattr(each, fact) for each in concerned), noun)
+            ids = _named([each.organization_id for each in concerned[:5]], len(concerned))
+            yield _found(trouble, f"{number} {what}, in {looked}; organizations: {ids}.")
+    if not found:
+        yield Finding("contacts", "ok", f"Nothing looks wrong in {looked}.")
+
+
+def _calls(facts: Facts, settings: Settings) -> Iterator[Finding]:
+    call = facts.tick
+    if call is None:
+        return
+    if call.seconds_ago is not None and call.seconds_ago <= CALL_SECONDS:
+        yield Finding("calls", "ok", f"The last call came {duration(call.seconds_ago)} ago.")
+    else:
+        since = (
+            "Nothing has ever called"
+            if call.seconds_ago is None
+            else (f"For {duration(call.seconds_ago)} nothing has called")
+        )
+        if call.is_any_due:
+            yield _found("no_call", f"{since} the runner, and campaigns are due.")
         else:
-            yield Finding("duplicates", "ok", f"No address of more than one contact, in {looked}.")
-    if facts.tick is not None:
-        ago = facts.tick.seconds_ago
-        if ago is not None and ago <= TICK_SECONDS:
-            yield Finding("calls", "ok", f"The runner was called {round(ago)} s ago.")
-        else:
-            since = "Nothing has ever called" if ago is None else f"For {round(ago / 60)} minutes nothing has called"
-            due = ", and campaigns are due" if facts.tick.is_any_due else ""
-            yield Finding(
-                "calls",
-                "problem" if due else "warning",
-                f"{since} the runner{due}.",
-                "Start its trigger, or look at it: docs/operations.md has them all, and what stops them.",
+            yield _found("old_call", f"{since} the runner.")
+    if call.system_user_id is not None:
+        theirs = (call.system_user_id, call.system_user_roles, call.max_lateness_minutes)
+        ours = (settings.system_user_id, settings.system_user_roles, settings.max_lateness_minutes)
+        names = ("SYSTEM_USER_ID", "SYSTEM_USER_ROLES", "MAX_LATENESS_MINUTES")
+        differing = [name for name, a, b in zip(names, theirs, ours, strict=True) if a != b]
+        if differing:
+            yield _found("other_settings", f"The last call had another {', '.join(differing)} than this shell.")
+
+
+def _campaigns(facts: Facts, settings: Settings) -> Iterator[Finding]:
+    """What the health says, which GET /health and `status` show as well."""
+    if facts.system_user is False:
+        return  # the health is refused for this, and the finding stands above
+    from runner import database
+
+    clock = Clock()
+    try:
+        health = persistently(
+            lambda: database.shared(settings).health(None, with_details=True, timeout=READ_SECONDS),
+            clock,
+            until=clock.now() + PATIENCE_SECONDS,
+        )
+    except RunnerError as error:
+        yield Finding(
+            "campaigns", "problem", f"The campaigns could not be looked at. {error}", "Correct what stands above."
+        )
+        return
+    well = health.is_well(settings.health_max_lateness_minutes)
+    if well:
+        yield Finding("campaigns", "ok", f"Every due campaign is being launched; {health.due.count:,} are due.")
+    yield from _stuck(health, settings)
+    if health.is_late(settings.health_max_lateness_minutes) and health.oldest_due is not None:
+        late = duration(health.oldest_due_seconds or 0)
+        yield _found(
+            "late", f"{health.oldest_due.name} {health.oldest_due.campaign_id} has waited for a run for {late}."
+        )
+    for run in health.runs:
+        age = (health.checked_at - run.opened_at).total_seconds()
+        if run.closed_at is None and age > UNREPORTED_SECONDS:
+            yield _found("unreported", f"The run {run.run_id}, opened at {moment(run.opened_at)}, was never reported.")
+
+
+def _stuck(health: Health, settings: Settings) -> Iterator[Finding]:
+    lists = {
+        "taken_over": health.taken_over,
+        "needs_attention": health.needs_attention,
+        "held": health.held,
+        "failing": health.backing_off,
+    }
+    for kind, launches in lists.items():
+        for launch in launches.campaigns:
+            yield _found(
+                _trouble(kind, launch),
+                _told(health, kind, launch),
+                campaign_id=launch.campaign_id,
+                organization_id=launch.organization_id,
+                system_user_id=settings.system_user_id,
+                role=settings.system_user_roles[0],
             )
+        if launches.count > len(launches.campaigns):
+            more = launches.count - len(launches.campaigns)
+            yield Finding("campaigns", "problem", f"{more:,} more of this kind.", "See: python -m runner status")
+
+
+def _trouble(kind: str, launch: OpenLaunch) -> str:
+    if launch.failed_with == "CR403" and kind == "needs_attention":
+        return "no_member"
+    if launch.failed_with in ("CR004", _LOCKED) and kind == "failing":
+        return "locked"
+    return kind
+
+
+def _told(health: Health, kind: str, launch: OpenLaunch) -> str:
+    who = f"{launch.name} {launch.campaign_id}"
+    if kind == "taken_over":
+        written = f"{launch.recipients_inserted:,} recipients were written"
+        return f"{who}: a person set the campaign to sending before its audience was complete; {written}."
+    words = f" In the words of the source: {launch.detail}" if launch.detail else ""
+    return f"{who}: {stuck_because(health, launch)}. {launch.last_error or ''}{words}"
 
 
 def _clocks(difference: float) -> Finding:
     if abs(difference) <= CLOCK_SECONDS:
         return Finding("clocks", "ok", "This machine and the database agree about the time.")
-    return Finding(
-        "clocks",
-        "warning",
-        f"This machine's clock is {abs(difference):.0f} s {'behind' if difference > 0 else 'ahead of'} the database's.",
-        "Campaigns start by the database's clock; set this machine's by NTP, since ID tokens and logs go by that.",
-    )
-
-
-def _counted(lack: Lack, noun: str) -> str:
-    return f"{'At least ' if lack.is_cut else ''}{lack.lacking} {_plural(noun, lack.lacking)}"
+    direction = "behind" if difference > 0 else "ahead of"
+    return _found("clock", f"This machine's clock is {abs(difference):.0f} s {direction} the database's.")
 
 
 def _named(ids: Iterable[UUID], number: int) -> str:
     shown = [str(each) for each in ids]
-    return ", ".join(shown) + (f" and {number - len(shown)} more" if number > len(shown) else "")
-
-
-def _plural(noun: str, number: int) -> str:
-    if number == 1:
-        return noun
-    return f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return ", ".join(shown) + (f" and {number - len(shown):,} more" if number > len(shown) else "")

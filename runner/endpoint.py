@@ -91,13 +91,19 @@ def _health(request: Request, settings: HttpSettings) -> Response:
         raise InvalidRequest(f"{HEALTH_PATH} takes no parameters: it is about all organizations.")
     health = read_health(settings)
     is_late = health.is_late(settings.health_max_lateness_minutes)
-    response = _response(503 if is_late else 200, "application/json", health.model_dump_json(), None)
-    if is_late:
-        fields = {"event": "campaign_late", "status": 503, "late_seconds": health.oldest_due_seconds}
+    is_well = health.is_well(settings.health_max_lateness_minutes)
+    response = _response(200 if is_well else 503, "application/json", health.model_dump_json(), None)
+    if not is_well:
+        stuck = {
+            "late_seconds": health.oldest_due_seconds if is_late else None,
+            "backing_off": health.backing_off.count,
+            "held": health.held.count,
+            "needs_attention": health.needs_attention.count,
+            "taken_over": health.taken_over.count,
+        }
+        fields = {"event": "campaign_stuck", "status": 503, **{name: value for name, value in stuck.items() if value}}
         _logger.warning(
-            "A campaign has waited for a run for %d s: does anything call?",
-            health.oldest_due_seconds,
-            extra={"fields": fields},
+            "A due campaign is not being launched: `python -m runner doctor` names it.", extra={"fields": fields}
         )
         response.headers["Retry-After"] = str(HEALTH_RETRY_SECONDS)
     return response

@@ -19,6 +19,7 @@ RunnerError
 ├── CertificatesUnreachable     503
 └── Unavailable
     ├── Unreachable             503
+    ├── Impaired                503
     ├── Nonsense                503
     ├── StatementTimeout        503
     └── RunClosed               503
@@ -146,7 +147,10 @@ class InvalidProject(ConfigurationError):
     """The Supabase project is not set up for the runner; its log says what is missing."""
 
     def __init__(
-        self, message: str | None = None, *, part: Literal["project", "key", "migrations"] = "project"
+        self,
+        message: str | None = None,
+        *,
+        part: Literal["project", "key", "migrations", "grants", "schema"] = "project",
     ) -> None:
         super().__init__(message)
         self.part = part  # what is wrong
@@ -184,6 +188,12 @@ class Unavailable(RunnerError):
 
 class Unreachable(Unavailable):
     """The database cannot be reached at the moment."""
+
+
+class Impaired(Unavailable):
+    """The database was reached, and cannot work at the moment."""
+
+    public = True  # its messages are fixed sentences with a code
 
 
 class Nonsense(Unavailable):

@@ -25,44 +25,48 @@ class Count(BaseModel):
 
 
 class Campaign(BaseModel):
-    """A campaign that a list names; `organization_id` None: it belongs to none."""
+    """A campaign that a list names.
+
+    `organization_id` None: it belongs to no organization; `organization_name` None: the project has no such names.
+    `scheduled_at` None: it has no time, or one that no calendar of ours has.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     campaign_id: UUID
     organization_id: UUID | None
+    organization_name: StrictStr | None
     name: StrictStr
-
-
-class DueCampaign(Campaign):
-    """A campaign that waits for a run; `scheduled_at` None: it is a time that no calendar of ours has."""
-
     scheduled_at: datetime | None
 
 
-class GeneratingCampaign(Campaign):
-    """A campaign whose audience is being generated (or, in a second pass, reconciled).
+class OpenLaunch(Campaign):
+    """A campaign whose launch has begun, or was refused before it began, and is not over.
 
-    `contacts_done` of `contacts_total` have been judged by this pass; the total and `percent` are None where nobody
-    knows, and the total of a large organization is an estimate. `since`: when the launch was opened.
+    `contacts_done` of `contacts_total` have been evaluated by the present pass (an audience is generated, and a large
+    one reconciled in a second pass). The total and `percent` are None where they are not known, and the total of a
+    large organization is an estimate. `since`: when the launch was opened; `stalled_since`: when a step last worked on
+    it, where that was more than two minutes ago.
+
+    `failed_with` is the SQLSTATE of the last failure, `last_error` its meaning, and `detail` the words of the source
+    that refused. `next_attempt_at` None: the next run tries the launch, or, in a list that waits for a person, none.
     """
 
     state: StrictStr
+    since: datetime
+    late_seconds: int | None = Field(strict=True)
     contacts_done: int = Field(ge=0, strict=True)
     contacts_total: int | None = Field(ge=0, strict=True)
     is_total_estimated: StrictBool
     percent: int | None = Field(ge=0, le=100, strict=True)
     recipients_inserted: int = Field(ge=0, strict=True)
-    since: datetime
     worked_at: datetime | None
-
-
-class WaitingCampaign(Campaign):
-    """A campaign that waits after a failure; `next_attempt_at` None: for a person."""
-
+    stalled_since: datetime | None
     attempts: int = Field(ge=0, strict=True)
     next_attempt_at: datetime | None
+    failed_with: StrictStr | None
     last_error: StrictStr | None
+    detail: StrictStr | None
 
 
 class UnscheduledCampaigns(Count):
@@ -71,16 +75,10 @@ class UnscheduledCampaigns(Count):
     campaigns: tuple[Campaign, ...]
 
 
-class GeneratingCampaigns(Count):
-    """Those under way, the first of them."""
+class OpenLaunches(Count):
+    """The launches in one condition, and the first of them."""
 
-    campaigns: tuple[GeneratingCampaign, ...]
-
-
-class WaitingCampaigns(Count):
-    """Those that wait, and the first of them."""
-
-    campaigns: tuple[WaitingCampaign, ...]
+    campaigns: tuple[OpenLaunch, ...]
 
 
 class PastRun(BaseModel):
@@ -99,8 +97,12 @@ class PastRun(BaseModel):
 class Health(BaseModel):
     """The answer of `campaign_runner_health`, and of `GET /health`.
 
-    `oldest_due` is the campaign that has waited longest for a run, for `oldest_due_seconds`; None: none waits. One that
-    is being worked on, or waits after a failure, does not count. `due` counts every campaign that is due.
+    `oldest_due` is the ready campaign that has waited longest for a run, for `oldest_due_seconds`; None: none waits.
+    `due` counts every campaign that is due. `upcoming` are the next ten.
+
+    The open launches: `generating` are under way; `backing_off` failed, and are tried again by themselves; `held` (too
+    late) and `needs_attention` wait for a person; `taken_over` were set to `sending` by a person in the middle of the
+    launch.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -109,33 +111,38 @@ class Health(BaseModel):
     last_tick_at: datetime | None
     last_run_ended_at: datetime | None
     oldest_due_seconds: int | None = Field(strict=True)
-    oldest_due: DueCampaign | None
+    oldest_due: Campaign | None
     due: Count
     unscheduled: UnscheduledCampaigns
-    generating: GeneratingCampaigns
-    held: WaitingCampaigns
-    needs_attention: WaitingCampaigns
-    backing_off: WaitingCampaigns
+    upcoming: tuple[Campaign, ...]
+    generating: OpenLaunches
+    held: OpenLaunches
+    needs_attention: OpenLaunches
+    backing_off: OpenLaunches
+    taken_over: OpenLaunches
     runs: tuple[PastRun, ...]
 
     def is_late(self, minutes: int) -> bool:
         """Whether a campaign has waited for a run for longer than this."""
         return self.oldest_due_seconds is not None and self.oldest_due_seconds > minutes * 60
 
-    @property
-    def needs_somebody(self) -> bool:
-        """Whether a campaign waits for a person."""
-        return any(each.count for each in (self.held, self.needs_attention, self.unscheduled))
+    def is_well(self, minutes: int) -> bool:
+        """Whether every due campaign is being launched: none is late by more than this, failed, held or taken over."""
+        stuck = (self.held, self.needs_attention, self.backing_off, self.taken_over)
+        return not self.is_late(minutes) and not any(each.count for each in stuck)
 
 
-def read_health(settings: Settings, organization_id: UUID | None = None) -> Health:
-    """Ask the database how the runner is, for one organization or (None) for all. Raises RunnerError."""
+def read_health(settings: Settings, organization_id: UUID | None = None, *, with_details: bool = False) -> Health:
+    """Ask the database how the runner is, for one organization or (None) for all. Raises RunnerError.
+
+    `with_details`: with the words of the source that refused a campaign, which may hold row data.
+    """
     from runner import database
 
     clock = Clock()
     budget = Budget(clock, PATIENCE_SECONDS)
 
     def ask() -> Health:
-        return database.shared(settings).health(organization_id, timeout=budget.timeout())
+        return database.shared(settings).health(organization_id, with_details=with_details, timeout=budget.timeout())
 
     return persistently(ask, clock, until=budget.ends)

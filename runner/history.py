@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from uuid import UUID
 
-from runner.answers import History, LaunchRecord
+from runner.answers import CampaignState, History, LaunchRecord
 from runner.budget import READ_SECONDS
 from runner.clock import Clock
 from runner.errors import CampaignNotFound
 from runner.retry import persistently
 from runner.settings import Settings
-from runner.terminal import moment, printable
+from runner.terminal import duration, moment, pairs, printable, wrapped
 
 
 def history(settings: Settings, campaign_id: UUID, *, limit: int) -> History:
@@ -35,58 +34,64 @@ def history(settings: Settings, campaign_id: UUID, *, limit: int) -> History:
 def as_text(found: History) -> str:
     """The launches for a person."""
     if found.campaign is not None:
-        lines = [f"{printable(found.campaign.name)}: {printable(found.campaign.status)}"]
+        lines = wrapped(f"{found.campaign.name}: {found.campaign.status}")
     else:
-        lines = [f"{printable(found.launches[0].name)}: deleted; the ledger remembers it"]
+        lines = wrapped(f"{found.launches[0].name}: deleted; the ledger remembers it")
     if not found.launches:
         lines += ["", "It was never launched."]
     for launch in found.launches:
-        lines += ["", *_launch(launch)]
+        lines += ["", *_launch(launch, found.campaign)]
     if found.is_cut:
         lines += ["", f"These are the newest {len(found.launches)}; --limit shows more."]
     return "\n".join(lines)
 
 
-def _launch(launch: LaunchRecord) -> list[str]:
-    lines = [_outcome(launch)]
+def _launch(launch: LaunchRecord, campaign: CampaignState | None) -> list[str]:
     facts = {
         "schedule": moment(launch.scheduled_at),
         "opened": moment(launch.opened_at),
-        "late by": _duration(launch.late_seconds),
+        "late by": None if launch.late_seconds is None else duration(launch.late_seconds),
         "recipients": _recipients(launch),
-        "contacts": launch.contacts,
-        "excluded": ", ".join(f"{reason} {number}" for reason, number in sorted((launch.excluded or {}).items())),
+        "contacts": None if launch.contacts is None else f"{launch.contacts:,}",
+        "excluded": ", ".join(f"{reason} {number:,}" for reason, number in sorted((launch.excluded or {}).items())),
         **{f"unmatched {rule}": ", ".join(names) for rule, names in sorted((launch.unmatched or {}).items()) if names},
         "failures": launch.attempts or None,
         "last error": launch.error,
+        "in its words": launch.detail,
         "in the name of": launch.system_user_id,
         "run": launch.run_id,
     }
-    shown = {name: printable(str(fact)) for name, fact in facts.items() if fact not in (None, "")}
-    width = max(map(len, shown))
-    return lines + [f"  {name.ljust(width)}  {fact}" for name, fact in shown.items()]
+    shown = [(f"  {name}", str(fact)) for name, fact in facts.items() if fact not in (None, "")]
+    return [*wrapped(outcome(launch, campaign)), *pairs(shown)]
 
 
-def _outcome(launch: LaunchRecord) -> str:
+def outcome(launch: LaunchRecord, campaign: CampaignState | None) -> str:
+    """What became of a launch, or what it is at."""
+    if launch.state == "abandoned":
+        return f"abandoned at {moment(launch.closed_at)}: the campaign was deleted"
     if launch.closed_at is not None:
-        return f"{launch.state} at {moment(launch.closed_at)}, after {_duration(launch.duration_seconds)}"
+        return f"{launch.state} at {moment(launch.closed_at)}, after {duration(launch.duration_seconds or 0.0)}"
+    status = "deleted" if campaign is None else printable(campaign.status)
+    if launch.condition == "taken_over":
+        return (
+            f"{launch.state}: taken over. A person set the campaign to sending before its audience was complete. Set "
+            "the campaign to scheduled, and the runner goes on"
+        )
+    if launch.condition == "resting":
+        return f"{launch.state}: rests, as the campaign is {status} or not due. The runner goes on when it is due"
     if launch.waits_for_a_person:
         return f"{launch.state}: waits for a person"
     if launch.next_attempt_at is not None:
         return f"{launch.state}: is tried again at {moment(launch.next_attempt_at)}"
+    if launch.condition == "failing":
+        return f"{launch.state}: is tried again by the next call"
     return f"{launch.state}: under way"
 
 
 def _recipients(launch: LaunchRecord) -> str | None:
     if launch.recipient_count is None:
-        return None if launch.recipients_inserted is None else f"{launch.recipients_inserted} written up to now"
+        return None if launch.recipients_inserted is None else f"{launch.recipients_inserted:,} written up to now"
     if launch.generates is False:
-        pending = "" if launch.pending_before is None else f", {launch.pending_before} of them pending"
-        return f"{launch.recipient_count}, all from before the launch{pending}"
-    return f"{launch.recipient_count}, of which {launch.recipients_inserted} inserted"
-
-
-def _duration(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
+        pending = "" if launch.pending_before is None else f", {launch.pending_before:,} of them pending"
+        return f"{launch.recipient_count:,}, all from before the launch{pending}"
+    return f"{launch.recipient_count:,}, of which {launch.recipients_inserted:,} inserted"

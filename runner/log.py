@@ -74,21 +74,9 @@ def outcomes(logger: logging.Logger, result: RunResult) -> None:
 def warnings(logger: logging.Logger, found: Iterable[LaunchWarning]) -> None:
     """Log what should be looked at of the campaigns that a run launched: numbers, since names may be of people."""
     for warning in found:
-        fields: dict[str, Any] = {"event": "campaign_launched_with_warning", "campaign_id": warning.campaign_id}
-        if warning.pending_before == 0:
-            logger.warning(
-                "A campaign was launched with %d recipients that were there before, none of them pending.",
-                warning.recipients_before,
-                extra={"fields": fields},
-            )
-        for rule, names in (("exclude_tags", warning.exclude_tags), ("exclude_countries", warning.exclude_countries)):
-            if names:
-                logger.warning(
-                    "%d names in %s of a campaign kept no contact out: `python -m runner history` has them.",
-                    len(names),
-                    rule,
-                    extra={"fields": fields},
-                )
+        fields = {"event": "campaign_launched_with_warning", "campaign_id": warning.campaign_id}
+        for sentence in warning.sentences():
+            logger.warning("A campaign has a warning. %s", sentence, extra={"fields": fields})
 
 
 def summary(logger: logging.Logger, report: RunReport, milliseconds: int, **counts: int) -> None:

@@ -69,6 +69,17 @@ class LaunchWarning(BaseModel):
     exclude_tags: tuple[StrictStr, ...]  # the names in the rules that kept no contact out
     exclude_countries: tuple[StrictStr, ...]
 
+    def sentences(self) -> list[str]:
+        """For a log: numbers alone, since names may be of people."""
+        said = []
+        if self.pending_before == 0:
+            before = f"{self.recipients_before:,} recipients that were there before"
+            said.append(f"It was launched with {before}, none of them pending.")
+        for rule, names in (("exclude_tags", self.exclude_tags), ("exclude_countries", self.exclude_countries)):
+            if names:
+                said.append(f"{len(names):,} names in {rule} kept no contact out: `python -m runner history` has them.")
+        return said
+
 
 class ReportAnswer(RunResult):
     """The answer of `campaign_runner_report`: the result, and warnings for the log."""
@@ -93,6 +104,7 @@ class StepAnswer(BaseModel):
     reconciled: int = Field(ge=0, strict=True)  # those of them whose recipients were written before
     launched: int = Field(ge=0, strict=True)
     failed: int = Field(ge=0, strict=True)
+    locked: int = Field(ge=0, strict=True)  # of those that failed, on a lock that has lasted for over a minute
     timed_out: StrictBool  # a statement timeout hit one campaign, and was undone for it alone
     trouble: StrictStr | None  # the SQLSTATE with which the database refused to record a failure
     to_report: StrictBool  # this run has outcomes in the ledger
@@ -143,3 +155,4 @@ class RunReport:
     run_id: UUID
     result: RunResult
     complete: bool
+    warnings: tuple[LaunchWarning, ...] = ()

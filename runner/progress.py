@@ -13,10 +13,10 @@ from uuid import UUID
 
 from runner.clock import Clock
 from runner.errors import RunnerError
-from runner.health import GeneratingCampaign, Health
+from runner.health import Health, OpenLaunch
 from runner.settings import Settings
-from runner.status import duration, number, share
-from runner.terminal import printable
+from runner.status import number
+from runner.terminal import bar, duration, printable, share, short
 
 INTERVAL_SECONDS = 1.0
 ANSWER_SECONDS = 5.0
@@ -94,19 +94,22 @@ def lines(health: Health, speeds: Mapping[UUID, float]) -> list[str]:
     return [*shown, f"{number(health.due)} due, {number(generating)} of them under way"] if shown else []
 
 
-def line(campaign: GeneratingCampaign, speed: float | None) -> str:
-    """One campaign: how far it is, how fast it goes, and how long this pass still takes."""
-    done = share(campaign.contacts_done, campaign.contacts_total, estimated=campaign.is_total_estimated)
-    parts = [
-        campaign.name if len(campaign.name) <= LONGEST_NAME else campaign.name[: LONGEST_NAME - 1] + "…",
-        campaign.state if campaign.percent is None else f"{campaign.state} {campaign.percent} %",
-        f"{done} contacts",
-        f"{campaign.recipients_inserted:,} rows",
-    ]
+def line(campaign: OpenLaunch, speed: float | None) -> str:
+    """One campaign: how far its pass is, how long it still takes, how fast it goes; then what may be cut off."""
+    parts = []
+    if campaign.percent is not None:
+        parts.append(f"{campaign.percent:3} % {bar(campaign.percent)}")
     if speed is not None:
-        parts.append(f"{speed:,.0f}/s")
         if campaign.contacts_total is not None:
             parts.append(f"{duration((campaign.contacts_total - campaign.contacts_done) / speed)} left")
+        parts.append(f"{speed:,.0f}/s")
+    done = share(campaign.contacts_done, campaign.contacts_total, estimated=campaign.is_total_estimated)
+    parts += [
+        short(campaign.name, LONGEST_NAME),
+        campaign.state,
+        f"{done} contacts",
+        f"{campaign.recipients_inserted:,} recipients",
+    ]
     return "  ".join(parts)
 
 

@@ -11,7 +11,7 @@ from runner.budget import Budget
 from runner.clock import Clock
 from runner.crew import Crew
 from runner.errors import RunnerError, Unavailable
-from runner.models import ReportAnswer, RunReport, RunResult, StepAnswer
+from runner.models import ReportAnswer, RunReport, StepAnswer
 from runner.pace import Pace
 from runner.retry import Retry
 from runner.settings import Settings
@@ -48,8 +48,8 @@ class Run:
         """Run, and return what was done. Raises RunnerError when nothing could be done."""
         with log.bound(run_id=self._run_id, organization_id=self._organization_id):
             self._crew.work(self._concurrency)
-            result = RunResult.of() if self._was_idle() else self._reported()
-            report = RunReport(self._run_id, result, complete=self._crew.complete)
+            answer = ReportAnswer.of() if self._was_idle() else self._reported()
+            report = RunReport(self._run_id, answer.result, complete=self._crew.complete, warnings=answer.warnings)
             self._log(report)
             return report
 
@@ -61,7 +61,7 @@ class Run:
         last = self._crew.last
         return self._crew.attempts == 1 and last is not None and last.nothing_left and not last.to_report
 
-    def _reported(self) -> RunResult:
+    def _reported(self) -> ReportAnswer:
         """What the ledger says that this run did; or the error that ended it, when it did nothing."""
         error = self._crew.error
         if error is not None and not isinstance(error, Unavailable) and self._crew.attempts == 1:
@@ -72,15 +72,14 @@ class Run:
             # Why the run ended says more than that the report failed too; but after steps that took effect, only the
             # report knows what they did, and the caller should know that it is missing.
             raise (error if error is not None and not self._crew.steps else unreported) from unreported
-        result = answer.result
         log.warnings(_logger, answer.warnings)
         if error is None:
-            return result
-        achieved = bool(result.campaigns or result.errors)
+            return answer
+        achieved = bool(answer.campaigns or answer.errors)
         if not achieved and (not self._crew.steps or not isinstance(error, Unavailable)):
             raise error
         _logger.error("The run ended early: %s", error)
-        return result
+        return answer
 
     def _report(self) -> ReportAnswer:
         retry = Retry(self._clock, until=self._budget.report_ends())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -21,6 +23,9 @@ from runner.auth import Identity
 from runner.errors import InvalidSettings
 
 TOKEN_LENGTH = 32
+# A name in the environment is near one of ours from this likeness on (0 to 1), or as so long a beginning of it.
+NEAR = 0.88
+SHORTEST_BEGINNING = 8
 
 _E_MAIL_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
 
@@ -166,6 +171,18 @@ class HttpSettings(Settings):
         if not value and info.data.get("runner_token", "invalid") is None and not info.data.get("oidc_service_account"):
             raise ValueError("is not set")
         return value
+
+
+def misspelt(environment: Mapping[str, str]) -> dict[str, str]:
+    """Names in the environment that are near one of ours, which is not set: the name, and the one that is meant."""
+    ours = {name.upper() for name in HttpSettings.model_fields} | {"SUPABASE_SERVICE_ROLE_KEY"}
+    found = {}
+    for name in sorted({name.upper() for name in environment} - ours):
+        longer = [each for each in ours if len(name) >= SHORTEST_BEGINNING and each.startswith(f"{name}_")]
+        near = longer or get_close_matches(name, ours, n=1, cutoff=NEAR)
+        if near and near[0] not in environment:
+            found[name] = near[0]
+    return found
 
 
 def _split(value: Any) -> Any:

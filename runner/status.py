@@ -2,108 +2,122 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from runner.health import Count, Health, WaitingCampaigns
-
-Table = tuple[Sequence[str], list[Sequence[str]]]  # the head, and the rows
-
-GENERATING = ("GENERATING", "ID", "STATE", "DONE", "CONTACTS", "INSERTED", "SINCE")
-UNSCHEDULED = ("SCHEDULED WITHOUT A TIME", "ID")
-WAITING = ("ID", "ATTEMPTS", "NEXT ATTEMPT", "LAST ERROR")  # after the name of the list
-RUNS = ("LAST RUNS", "RUN", "LAUNCHED", "FAILED", "TOOK")
+from runner.health import Campaign, Count, Health, OpenLaunch, PastRun
+from runner.terminal import bar, duration, moment, pairs, printable, share, wrapped
 
 
-def summary(health: Health, max_lateness_minutes: int) -> list[str]:
-    """The lines that say how things are."""
-    late = f" (too late: over {max_lateness_minutes} min)" if health.is_late(max_lateness_minutes) else ""
-    oldest = "none"
-    if health.oldest_due is not None and health.oldest_due_seconds is not None:
-        oldest = (
-            f"{duration(health.oldest_due_seconds)}{late}, {health.oldest_due.name} {health.oldest_due.campaign_id}"
-        )
-    return [
-        f"Last tick:          {_ago(health, health.last_tick_at)}",
-        f"Last run ended:     {_ago(health, health.last_run_ended_at)}",
-        f"Due:                {number(health.due)}",
-        f"Longest free wait:  {oldest}",
-        f"Without a time:     {number(health.unscheduled)}",
-        f"Generating:         {number(health.generating)}",
-        f"Backing off:        {number(health.backing_off)}",
-        f"Held, too late:     {number(health.held)}",
-        f"Needs attention:    {number(health.needs_attention)}",
-    ]
-
-
-def tables(health: Health) -> list[Table]:
-    """The lists that are not empty."""
-    generating: list[Sequence[str]] = [
-        (
-            campaign.name,
-            str(campaign.campaign_id),
-            campaign.state,
-            "?" if campaign.percent is None else f"{campaign.percent} %",
-            share(campaign.contacts_done, campaign.contacts_total, estimated=campaign.is_total_estimated),
-            f"{campaign.recipients_inserted:,}",
-            _ago(health, campaign.since),
-        )
-        for campaign in health.generating.campaigns
-    ]
-    unscheduled: list[Sequence[str]] = [(c.name, str(c.campaign_id)) for c in health.unscheduled.campaigns]
-    runs: list[Sequence[str]] = [
-        (
-            _ago(health, run.opened_at),
-            str(run.run_id),
-            str(run.launched),
-            str(run.failed),
-            "not reported" if run.duration_seconds is None else f"{run.duration_seconds:g} s",
-        )
-        for run in health.runs
-    ]
-    every: list[Table] = [
-        (("NEEDS ATTENTION", *WAITING), _waiting(health, health.needs_attention)),
-        (("HELD, TOO LATE", *WAITING), _waiting(health, health.held)),
-        (UNSCHEDULED, unscheduled),
-        (("BACKING OFF", *WAITING), _waiting(health, health.backing_off)),
-        (GENERATING, generating),
-        (RUNS, runs),
-    ]
-    return [(head, rows) for head, rows in every if rows]
+def as_text(health: Health, max_lateness_minutes: int) -> str:
+    """How things are. An empty section is one line."""
+    waiting = (
+        ("Need attention", health.needs_attention),
+        ("Held, too late", health.held),
+        ("Taken over", health.taken_over),
+        ("Failing", health.backing_off),
+    )
+    lines = _summary(health, max_lateness_minutes)
+    for name, launches in waiting:
+        lines += _section(name, launches, [(each, _stuck(health, each)) for each in launches.campaigns])
+    under_way = [(each, _under_way(health, each)) for each in health.generating.campaigns]
+    lines += _section("Under way", health.generating, under_way)
+    lines += _section(
+        "Without a time", health.unscheduled, [(each, [_whose(each)]) for each in health.unscheduled.campaigns]
+    )
+    lines += ["", f"Next:{'' if health.upcoming else ' none'}"]
+    for campaign in health.upcoming:
+        lines += _block(campaign, [f"at {moment(campaign.scheduled_at)}", _whose(campaign)])
+    lines += ["", f"Last runs:{'' if health.runs else ' none'}"]
+    for run in health.runs:
+        lines += _run(health, run)
+    return "\n".join(lines)
 
 
 def number(count: Count) -> str:
     """A count, with a plus where it ended early."""
-    return f"{count.count}{'+' if count.is_capped else ''}"
+    return f"{count.count:,}{'+' if count.is_capped else ''}"
 
 
-def share(done: int, total: int | None, *, estimated: bool) -> str:
-    """So many of so many, as far as anybody knows."""
-    return f"{done:,}" if total is None else f"{done:,} of {'about ' if estimated else ''}{total:,}"
+def stuck_because(health: Health, launch: OpenLaunch) -> str:
+    """Since when, how often, and when it is tried again: one sentence."""
+    said = [f"due for {duration(launch.late_seconds)}" if launch.late_seconds is not None else "due"]
+    if launch.attempts:
+        said.append(f"{launch.attempts} failed attempt{'s' if launch.attempts > 1 else ''}")
+    if launch.next_attempt_at is not None:
+        wait = (launch.next_attempt_at - health.checked_at).total_seconds()
+        said.append(f"tried again in {duration(wait)}" if wait > 0 else "tried again by the next call")
+    return ", ".join(said)
 
 
-def duration(seconds: float) -> str:
-    """A length of time in one unit that suits it, rounded down."""
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{max(0, int(seconds))} s"
+def _summary(health: Health, max_lateness_minutes: int) -> list[str]:
+    oldest = "none"
+    if health.oldest_due is not None and health.oldest_due_seconds is not None:
+        late = f" (too late: over {max_lateness_minutes} min)" if health.is_late(max_lateness_minutes) else ""
+        due = health.oldest_due
+        oldest = f"{duration(health.oldest_due_seconds)}{late}, {due.name} {due.campaign_id}"
+    return pairs(
+        [
+            ("Last call", _ago(health, health.last_tick_at)),
+            ("Last run ended", _ago(health, health.last_run_ended_at)),
+            ("Due", number(health.due)),
+            ("Longest wait", oldest),
+        ]
+    )
+
+
+def _section(name: str, count: Count, shown: Sequence[tuple[Campaign, Sequence[str]]]) -> list[str]:
+    if not count.count:
+        return ["", f"{name}: none"]
+    lines = ["", f"{name}: {number(count)}"]
+    for campaign, paragraphs in shown:
+        lines += _block(campaign, paragraphs)
+    if count.count > len(shown):
+        lines.append(f"  … and {count.count - len(shown):,} more")
+    return lines
+
+
+def _block(campaign: Campaign, paragraphs: Iterable[str]) -> list[str]:
+    name = wrapped(campaign.name or "(without a name)", 2)
+    return [*name, f"    {campaign.campaign_id}", *(line for text in paragraphs for line in wrapped(text, 4))]
+
+
+def _whose(campaign: Campaign) -> str:
+    name = printable(campaign.organization_name or "")
+    return f"of {name} {campaign.organization_id}" if name else f"of organization {campaign.organization_id}"
+
+
+def _stuck(health: Health, launch: OpenLaunch) -> list[str]:
+    lines = [_whose(launch), stuck_because(health, launch)]
+    if launch.last_error:
+        lines.append(launch.last_error)
+    if launch.detail:
+        lines.append(f"In the words of the source: {launch.detail}")
+    return lines
+
+
+def _under_way(health: Health, launch: OpenLaunch) -> list[str]:
+    done = share(launch.contacts_done, launch.contacts_total, estimated=launch.is_total_estimated)
+    percent = "" if launch.percent is None else f"{launch.percent} % {bar(launch.percent)} "
+    late = "" if launch.late_seconds is None else f", {duration(launch.late_seconds)} late"
+    lines = [
+        f"{percent}{launch.state}",
+        f"{done} contacts, {launch.recipients_inserted:,} recipients written",
+        f"since {_ago(health, launch.since)}{late}",
+        _whose(launch),
+    ]
+    if launch.stalled_since is not None:
+        lines.append(f"stalled: no step has worked on it since {_ago(health, launch.stalled_since)}")
+    return lines
+
+
+def _run(health: Health, run: PastRun) -> list[str]:
+    outcome = f"{run.launched:,} launched, {run.failed:,} failed"
+    took = "not reported: it is under way, or was ended"
+    if run.duration_seconds is not None:
+        took = f"took {duration(run.duration_seconds)}"
+    return [f"  {run.run_id}", *wrapped(f"{_ago(health, run.opened_at)}, {outcome}, {took}", 4)]
 
 
 def _ago(health: Health, moment: datetime | None) -> str:
     return "never" if moment is None else f"{duration((health.checked_at - moment).total_seconds())} ago"
-
-
-def _waiting(health: Health, waiting: WaitingCampaigns) -> list[Sequence[str]]:
-    return [
-        (
-            campaign.name,
-            str(campaign.campaign_id),
-            str(campaign.attempts),
-            "-"
-            if campaign.next_attempt_at is None
-            else f"in {duration((campaign.next_attempt_at - health.checked_at).total_seconds())}",
-            campaign.last_error or "",
-        )
-        for campaign in waiting.campaigns
-    ]

@@ -1,4 +1,4 @@
-"""Everything that keeps a due campaign from being launched, or looks wrong: the list that `doctor` and its docs share."""
+"""All that keeps a due campaign from being launched, or looks wrong: the list that `doctor` and its docs share."""
 
 from __future__ import annotations
 
@@ -25,13 +25,18 @@ class Trouble:
 
 TROUBLES = {
     "setting": Trouble("settings", "problem", "a setting is missing or wrong", "Set it as .env.example says."),
+    "misspelt": Trouble(
+        "settings", "warning", "a name in the environment is near that of a setting", "Rename it to {meant}."
+    ),
     "no_token": Trouble(
         "tokens",
         "warning",
         "no token is set: over HTTP every call is refused",
         "Set RUNNER_TOKENS where the HTTP function runs; the command line needs none.",
     ),
-    "token": Trouble("tokens", "problem", "a token is too short, or half of OIDC is set", "Set it as .env.example says."),
+    "token": Trouble(
+        "tokens", "problem", "a token is too short, or half of OIDC is set", "Set it as .env.example says."
+    ),
     "unreachable": Trouble(
         "database",
         "problem",
@@ -80,7 +85,10 @@ TROUBLES = {
         "migrations", "problem", "a check of the database failed", "Look up the code in the database's log."
     ),
     "locked_look": Trouble(
-        "locks", "problem", "a table is locked, so that a check could not read it", "End the session that holds the lock."
+        "locks",
+        "problem",
+        "a table is locked, so that a check could not read it",
+        "End the session that holds the lock.",
     ),
     "table": Trouble("tables", "problem", "a table or column is missing, or of another type", "Correct the table."),
     "grant": Trouble("privileges", "problem", "the key's role lacks a privilege", "{statement}"),
@@ -88,8 +96,9 @@ TROUBLES = {
         "privileges",
         "problem",
         "the key's role may not execute the runner's functions",
-        "grant usage on schema campaign_runner to service_role; grant execute on all functions in schema campaign_runner "
-        "to service_role; grant execute on function public.campaign_runner_doctor(uuid, text[]) to service_role;",
+        "grant usage on schema campaign_runner to service_role; "
+        "grant execute on all functions in schema campaign_runner to service_role; "
+        "grant execute on function public.campaign_runner_doctor(uuid, text[]) to service_role;",
     ),
     "read_only": Trouble(
         "writing",

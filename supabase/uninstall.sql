@@ -43,7 +43,8 @@ end;
 $$;
 
 drop view if exists public.campaign_runner_sendable;
-drop function if exists public.campaign_runner_health(uuid, uuid, text[]);
+drop function if exists public.campaign_runner_health(uuid, uuid, text[], boolean);
+drop function if exists public.campaign_runner_campaigns(uuid, text, integer);
 drop function if exists public.campaign_runner_doctor(uuid, text[]);
 drop function if exists public.campaign_runner_history(uuid, integer);
 drop function if exists public.campaign_runner_preview(uuid, uuid, text[], integer, integer, text);

@@ -110,6 +110,10 @@ create index if not exists run_errors_occurred_at_idx on campaign_runner.run_err
 create table if not exists campaign_runner.last_call (
     singleton boolean primary key default true,
     at timestamptz not null,
+    -- The settings of that call.
+    system_user_id uuid,
+    system_user_roles text[],
+    max_lateness_minutes integer,
     -- Where the next step goes on to look at campaigns that no launch has been opened for, and at launches that wait.
     campaigns_after_time timestamptz not null default '-infinity',
     campaigns_after_id uuid not null default '00000000-0000-0000-0000-000000000000',

@@ -30,15 +30,22 @@ revoke execute on function campaign_runner.check_configuration(uuid, uuid) from 
 grant execute on function campaign_runner.check_configuration(uuid, uuid) to service_role;
 
 
-create or replace function campaign_runner.missing_privilege()
-returns text
+create or replace function campaign_runner.missing_grants()
+returns table (lack text, statement text)
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return (
-        select format('%s on %s', needed.privilege, needed.table_name)
+    return query
+        select
+            format('%s on %s', needed.privilege, needed.table_name),
+            format(
+                'grant %s%s on %s to %I;',
+                needed.privilege,
+                case when needed.table_name = 'public.contacts' and needed.privilege = 'update' then ' (id)' end,
+                needed.table_name, current_user
+            )
         from (
             values
                 ('public.organizations', 'select'), ('public.profiles', 'select'),
@@ -50,22 +57,38 @@ begin
                 ('public.contact_tag_assignments', 'select'), ('public.activity_events', 'insert')
         ) as needed (table_name, privilege)
         where to_regclass(needed.table_name) is not null
-            and (
-                not case
-                    when needed.table_name = 'public.contacts'
-                        then has_any_column_privilege(to_regclass(needed.table_name), needed.privilege)
-                    else has_table_privilege(to_regclass(needed.table_name), needed.privilege)
-                end
-                or row_security_active(to_regclass(needed.table_name))
+            and not case
+                when needed.table_name = 'public.contacts'
+                    then has_any_column_privilege(to_regclass(needed.table_name), needed.privilege)
+                else has_table_privilege(to_regclass(needed.table_name), needed.privilege)
+            end
+        union all
+        select format('execute on function %s', p.oid::regprocedure), format(
+            'grant execute on function %s to %I;', p.oid::regprocedure, current_user
+        )
+        from pg_catalog.pg_proc p
+        where (
+                p.pronamespace = 'campaign_runner'::regnamespace
+                or (p.pronamespace = 'public'::regnamespace and starts_with(p.proname, 'campaign_runner_'))
             )
-        limit 1
-    );
+            and not has_function_privilege(p.oid, 'execute')
+        union all
+        select
+            format('the right to bypass the policies of %s', c.oid::regclass),
+            format('alter role %I bypassrls;', current_user)
+        from pg_catalog.pg_class c
+        where c.relnamespace = 'public'::regnamespace
+            and c.relname in (
+                'organizations', 'profiles', 'organization_members', 'contacts', 'campaigns', 'campaign_target_rules',
+                'campaign_recipients', 'contact_tags', 'contact_tag_assignments', 'activity_events'
+            )
+            and row_security_active(c.oid);
 end;
 $$;
-comment on function campaign_runner.missing_privilege() is
-    'A privilege that the calling role lacks, or a table whose policies bind it. NULL: none.';
-revoke execute on function campaign_runner.missing_privilege() from public, anon, authenticated;
-grant execute on function campaign_runner.missing_privilege() to service_role;
+comment on function campaign_runner.missing_grants() is
+    'What the calling role lacks, with the statement that grants it. No rows: nothing.';
+revoke execute on function campaign_runner.missing_grants() from public, anon, authenticated;
+grant execute on function campaign_runner.missing_grants() to service_role;
 
 
 create or replace function campaign_runner.open_run(
@@ -467,6 +490,33 @@ revoke execute on function campaign_runner.record_failure(uuid, uuid, text, text
 grant execute on function campaign_runner.record_failure(uuid, uuid, text, text, text, text, timestamptz) to service_role;
 
 
+create or replace function campaign_runner.meaning(
+    p_code text
+)
+returns text
+language sql
+immutable
+return case
+    when p_code = '25006' then 'The database is read-only'
+    when p_code = '53100' then 'The disk of the database is full'
+    when p_code = '53300' then 'The database has no connection left'
+    when p_code = 'P0001' then 'A trigger or function of the project refused the campaign'
+    when p_code = 'P0004' then 'An assertion of a trigger failed'
+    when p_code = '23502' then 'A column that must not be empty has no default, and the runner does not fill it'
+    when p_code = '23514' then 'A check constraint refused a row of the campaign'
+    when left(p_code, 2) = '23' then 'A constraint refused a row of the campaign'
+    when p_code = '42501' then 'A trigger of the project, or the runner, lacks a privilege'
+    when p_code in ('42P01', '42703', '42883') then 'A trigger names a table, column or function that does not exist'
+    when p_code in ('22P02', '42804') then 'A value does not fit the type of its column'
+    when left(p_code, 2) = '53' then 'The database lacks memory, disk or connections, or a trigger says so'
+    when left(p_code, 2) in ('08', '57', '58', 'XX') then 'The database failed, or a trigger says so'
+    else 'The database refused to write for this campaign'
+end;
+comment on function campaign_runner.meaning(text) is 'What an SQLSTATE means, in the words of a campaign manager.';
+revoke execute on function campaign_runner.meaning(text) from public, anon, authenticated;
+grant execute on function campaign_runner.meaning(text) to service_role;
+
+
 create or replace function campaign_runner.explain_failure(
     p_code text,
     p_message text,
@@ -483,15 +533,16 @@ begin
     -- The database's own message may quote a row: only names of things in the schema get out.
     return case
         when p_code in ('CR004', '55P03', '40P01', '40001') then
-            'Another transaction has locked this campaign, or rows that its launch needs, for more than a minute.'
+            'Another transaction has locked this campaign, or rows that its launch needs, for more than a minute. '
+            '`python -m runner doctor` names that transaction.'
         when p_code in ('57014', 'CR005') then
             'The database stopped the work on this campaign because it took too long, even in small steps. '
             'Look for a slow trigger on campaign_recipients or campaigns.'
         when p_code like 'CR%' then p_message
-        when p_code = 'P0004' then 'An assertion of a trigger failed. Correct the trigger, or edit the campaign.'
         else format(
-            'The database refused to write for this campaign (SQLSTATE %s%s%s%s). Correct that, or edit the campaign, and it '
-            'is tried again; the ledger campaign_runner.launches has the details.',
+            '%s (SQLSTATE %s%s%s%s). Correct the cause, or edit the campaign, and the runner tries it again. '
+            '`python -m runner history` shows the words of the refusal.',
+            campaign_runner.meaning(p_code),
             p_code,
             case when p_constraint <> '' then ', constraint ' || p_constraint end,
             case when p_table <> '' then ', table ' || p_table end,
@@ -573,6 +624,7 @@ declare
     v_launched integer := 0;
     v_failed integer := 0;
     v_busy integer := 0;
+    v_locked integer := 0;
     v_is_more_left boolean := false;
     v_is_laid_out boolean := false;
     v_timed_out boolean := false;
@@ -584,6 +636,7 @@ declare
     v_column text;
     v_constraint text;
     v_record record;
+    v_lack record;
     v_trouble text;
 begin
     -- The report waits for this lock, so no step can add to a run that has answered.
@@ -592,10 +645,11 @@ begin
         raise exception 'the run is closed' using errcode = 'CR409';
     end if;
     v_is_first := not exists (select from campaign_runner.runs r where r.id = p_run_id);
+    -- Nobody is waited for: a lock on a whole table ends the step with 55P03, and the turn of a campaign whose row is locked
+    -- comes again.
+    perform set_config('lock_timeout', '250ms', true);
     perform campaign_runner.check_configuration(p_organization_id, p_system_user_id);
 
-    -- A row that somebody else has written but not committed is not waited for: its campaign's turn comes again.
-    perform set_config('lock_timeout', '250ms', true);
     -- What a deferred constraint finds must be the error of one campaign, and not of the commit of all of them.
     set constraints all immediate;
     -- So that a project's triggers that ask auth.uid() see in whose name this is written.
@@ -682,9 +736,11 @@ begin
                 if v_code = '57014' and v_message = 'canceling statement due to user request' then
                     raise;
                 end if;
-                if left(v_code, 2) = '42' and campaign_runner.missing_privilege() is not null then
-                    raise exception 'the service role lacks %: apply the migrations', campaign_runner.missing_privilege()
-                        using errcode = 'CR500';
+                if left(v_code, 2) = '42' then
+                    select m.lack, m.statement into v_lack from campaign_runner.missing_grants() m limit 1;
+                    if found then
+                        raise exception 'the key''s role lacks %: %', v_lack.lack, v_lack.statement using errcode = 'CR500';
+                    end if;
                 end if;
                 -- A trigger may raise the SQLSTATE of a timeout, too.
                 v_timed_out := v_code = '57014' and v_message like '%statement timeout%';
@@ -703,6 +759,7 @@ begin
                 );
                 v_failed := v_failed + v_record.is_recorded::integer;
                 v_busy := v_busy + (not v_record.is_recorded)::integer;
+                v_locked := v_locked + (v_record.is_recorded and v_code in ('CR004', '55P03'))::integer;
                 v_trouble := coalesce(v_trouble, v_record.trouble);
                 -- The timer does not fire twice in a statement: from here on there is only the way out.
                 if v_timed_out then
@@ -714,13 +771,16 @@ begin
 
     -- From here on a failure would undo the launches of this step.
     begin
-        if v_launched + v_failed > 0 then
+        if v_contacts > 0 or v_launched + v_failed > 0 then
             perform campaign_runner.open_run(p_run_id, p_system_user_id);
         end if;
         -- Last, and without waiting: the row is locked to the end of the transaction, and every run wants it.
         update campaign_runner.last_call t
         set
             at = clock_timestamp(),
+            system_user_id = p_system_user_id,
+            system_user_roles = p_system_user_roles,
+            max_lateness_minutes = p_max_lateness_minutes,
             -- A call for one organization looks at its own campaigns, and moves no position of all.
             campaigns_after_time = case
                 when p_organization_id is null then v_work.campaigns_after_time else t.campaigns_after_time
@@ -739,6 +799,7 @@ begin
         'laid_out', v_is_laid_out,
         'work_left', v_is_more_left or (v_work.is_more_likely and v_launched + v_failed > 0),
         'busy', v_busy,
+        'locked', v_locked,
         'contacts', v_contacts,
         'reconciled', v_reconciled,
         'launched', v_launched,

@@ -1,7 +1,7 @@
--- Purpose: the launches of one campaign, for the people who ask what became of it.
+-- Purpose: the campaigns with their ids, and the launches of one of them, for the people who ask what became of it.
 -- Tables:  reads campaigns, campaign_runner.launches, .launch_chunks
 -- Rerun:   safe.
--- Undo:    supabase/uninstall.sql drops the function.
+-- Undo:    supabase/uninstall.sql drops the functions.
 
 create or replace function public.campaign_runner_history(
     p_campaign_id uuid,
@@ -43,6 +43,13 @@ begin
                         'name', s.campaign_name,
                         'organization_id', s.organization_id,
                         'state', s.state,
+                        -- Whether the cause of a wait has gone, the next step finds out.
+                        'condition', campaign_runner.condition(
+                            row(s.*)::campaign_runner.launches,
+                            (select c.status::text from public.campaigns c where c.id = p_campaign_id),
+                            exists (select from campaign_runner.due_campaigns(array[p_campaign_id])),
+                            false
+                        ),
                         'run_id', s.run_id,
                         'system_user_id', s.system_user_id,
                         'scheduled_at', case when isfinite(s.scheduled_at) then s.scheduled_at end,
@@ -69,7 +76,9 @@ begin
                         'attempts', s.attempts,
                         'next_attempt_at', s.next_attempt_at,
                         'waits_for_a_person', coalesce(s.closed_at is null and s.waiting in ('held', 'needs_attention'), false),
-                        'error', s.last_error
+                        'error', s.last_error,
+                        'failed_with', s.failed_with,
+                        'detail', s.last_error_detail
                     )
                     order by s.id desc
                 ),
@@ -85,5 +94,56 @@ comment on function public.campaign_runner_history(uuid, integer) is
     'deleted too: then `campaign` is null.';
 revoke execute on function public.campaign_runner_history(uuid, integer) from public, anon, authenticated;
 grant execute on function public.campaign_runner_history(uuid, integer) to service_role;
+
+
+create or replace function public.campaign_runner_campaigns(
+    p_organization_id uuid,
+    p_status text,
+    p_max_campaigns integer default 20
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+set jit = off
+set lock_timeout = '2s'
+as $$
+declare
+    v_max_campaigns constant integer := least(greatest(p_max_campaigns, 1), 1000);
+begin
+    -- In the order of their schedules, for which a project has no index: this reads all campaigns.
+    return (
+        with latest as materialized (
+            select c.id, c.organization_id, coalesce(c.name::text, '') as name, c.status::text as status, c.scheduled_at
+            from public.campaigns c
+            where (p_organization_id is null or c.organization_id = p_organization_id)
+                and (p_status is null or c.status::text = p_status)
+            order by c.scheduled_at desc nulls last, c.id
+            limit v_max_campaigns + 1
+        ),
+        shown as materialized (
+            select l.* from latest l order by l.scheduled_at desc nulls last, l.id limit v_max_campaigns
+        )
+        select jsonb_build_object(
+            'is_cut', (select count(*) > v_max_campaigns from latest),
+            'campaigns', coalesce(
+                jsonb_agg(
+                    campaign_runner.describe_campaign(s.id, s.organization_id, s.name, s.scheduled_at)
+                        || jsonb_build_object('status', s.status)
+                    order by s.scheduled_at desc nulls last, s.id
+                ),
+                '[]'
+            )
+        )
+        from shown s
+    );
+end;
+$$;
+comment on function public.campaign_runner_campaigns(uuid, text, integer) is
+    'The campaigns of one organization or (NULL) of all, of one status or (NULL) of any: the latest schedule first, at most '
+    'p_max_campaigns, at most 1000.';
+revoke execute on function public.campaign_runner_campaigns(uuid, text, integer) from public, anon, authenticated;
+grant execute on function public.campaign_runner_campaigns(uuid, text, integer) to service_role;
 
 notify pgrst, 'reload schema';

@@ -1,5 +1,6 @@
 -- Purpose: what the command `doctor` asks the database: is everything there that the runner needs, and in order.
--- Tables:  reads the catalogs, profiles, organization_members, organizations, campaigns, contacts, campaign_runner.last_call
+-- Tables:  reads the catalogs, profiles, organization_members, organizations, campaigns, contacts, campaign_recipients, and
+--          the ledger; writes nothing that stays
 -- Rerun:   safe.
 -- Undo:    supabase/uninstall.sql drops the function and the schema campaign_runner.
 
@@ -64,11 +65,90 @@ revoke execute on function campaign_runner.missing_indexes() from public, anon, 
 grant execute on function campaign_runner.missing_indexes() to service_role;
 
 
-create or replace function campaign_runner.shared_addresses(
+create or replace function campaign_runner.blockers()
+returns table (
+    pid integer,
+    application text,
+    role text,
+    state text,
+    seconds bigint,
+    mode text,
+    tables text[]
+)
+language sql
+stable
+-- The service role may not see what other sessions do. No text of a query, which may hold row data.
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        a.pid, a.application_name, a.usename::text, a.state,
+        floor(extract(epoch from clock_timestamp() - a.xact_start))::bigint,
+        max(l.mode),
+        array_agg(distinct format('%I.%I', n.nspname, c.relname))
+    from pg_locks l
+    join pg_stat_activity a on a.pid = l.pid
+    join pg_class c on c.oid = l.relation
+    join pg_namespace n on n.oid = c.relnamespace
+    where l.locktype = 'relation'
+        and l.database = (select d.oid from pg_database d where d.datname = current_database())
+        and l.granted
+        and l.pid <> pg_backend_pid()
+        and (
+            n.nspname = 'campaign_runner'
+            or n.nspname = 'public' and c.relname in (
+                'organizations', 'profiles', 'organization_members', 'contacts', 'campaigns', 'campaign_target_rules',
+                'campaign_recipients', 'contact_tags', 'contact_tag_assignments', 'activity_events'
+            )
+        )
+        and c.relkind in ('r', 'p')
+        and (
+            l.mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+            -- Rows may be locked. No step takes so long.
+            or l.mode in ('RowShareLock', 'RowExclusiveLock') and a.xact_start < clock_timestamp() - interval '1 minute'
+        )
+    group by a.pid, a.application_name, a.usename, a.state, a.xact_start
+    order by a.xact_start
+    limit 5
+$$;
+comment on function campaign_runner.blockers() is
+    'The sessions that hold a lock for which a step has to wait: on a whole table, or, for more than a minute, perhaps on rows.';
+revoke execute on function campaign_runner.blockers() from public, anon, authenticated;
+grant execute on function campaign_runner.blockers() to service_role;
+
+
+create or replace function campaign_runner.probe_writing()
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+begin
+    insert into campaign_runner.run_errors (run_id, campaign_id, error) values (gen_random_uuid(), gen_random_uuid(), '');
+    -- The handler undoes the row.
+    raise exception 'the row was written' using errcode = 'CR200';
+exception
+    when sqlstate 'CR200' then
+        return null;
+    when others then
+        return sqlstate;
+end;
+$$;
+comment on function campaign_runner.probe_writing() is
+    'Writes a row into the ledger and undoes that. NULL, or the SQLSTATE with which the database refused.';
+revoke execute on function campaign_runner.probe_writing() from public, anon, authenticated;
+grant execute on function campaign_runner.probe_writing() to service_role;
+
+
+create or replace function campaign_runner.examine_contacts(
     p_organization_id uuid,
     p_max_contacts integer,
     out contacts bigint,
-    out addresses bigint
+    out addresses bigint,
+    out mobiles bigint,
+    out malformed bigint,
+    out unknown bigint
 )
 language plpgsql
 stable
@@ -80,41 +160,87 @@ set enable_sort = off
 set enable_incremental_sort = off
 as $$
 begin
-    -- The first contacts by id, and for each of them a look for a twin.
-    select count(*), count(distinct sampled.address) filter (where not sampled.is_deleted and sampled.address <> '' and (
-        select true
-        from (select null::timestamptz as deleted_at) absent
+    -- The first contacts by id. Look for the twins of each e-mail address among all contacts, and for those of a mobile,
+    -- which has no index, among these. `deleted_at` and `mobile` may be missing, see tagged_contacts().
+    with sampled as materialized (
+        select c.*
+        from (select null::timestamptz as deleted_at, null::text as mobile) absent
         cross join lateral (
-            select c.id, deleted_at is not null as is_deleted
+            select
+                c.id, campaign_runner.fold(c.email::text) as address,
+                nullif(campaign_runner.trim(mobile::text), '') as mobile,
+                deleted_at is not null as is_deleted,
+                c.is_subscribed is null as is_unknown
             from public.contacts c
-            where campaign_runner.address_hash(c.organization_id, c.email::text)
-                    = campaign_runner.address_hash(p_organization_id, sampled.address)
-                and (c.organization_id = p_organization_id) is true
-                and (campaign_runner.fold(c.email::text) = sampled.address) is true
-        ) twin
-        where twin.id <> sampled.id and not twin.is_deleted
-        limit 1
-    ))
-    into contacts, addresses
-    -- `deleted_at` may be missing in a table that is not ours, see tagged_contacts().
-    from (select null::timestamptz as deleted_at) absent
-    cross join lateral (
-        select c.id, campaign_runner.fold(c.email::text) as address, deleted_at is not null as is_deleted
-        from public.contacts c
-        where c.organization_id = any (array[p_organization_id])
-        order by c.organization_id, c.id
-        limit p_max_contacts
-    ) sampled;
+            where c.organization_id = any (array[p_organization_id])
+            order by c.organization_id, c.id
+            limit p_max_contacts
+        ) c
+    )
+    select
+        count(*),
+        count(distinct s.address) filter (where not s.is_deleted and s.address <> '' and (
+            select true
+            from (select null::timestamptz as deleted_at) absent
+            cross join lateral (
+                select c.id, deleted_at is not null as is_deleted
+                from public.contacts c
+                where campaign_runner.address_hash(c.organization_id, c.email::text)
+                        = campaign_runner.address_hash(p_organization_id, s.address)
+                    and (c.organization_id = p_organization_id) is true
+                    and (campaign_runner.fold(c.email::text) = s.address) is true
+                limit 100
+            ) twin
+            where twin.id <> s.id and not twin.is_deleted
+            limit 1
+        )),
+        (
+            select count(*)
+            from (
+                select m.mobile
+                from sampled m
+                where m.mobile is not null and coalesce(m.address, '') = '' and not m.is_deleted
+                group by m.mobile
+                having count(*) > 1
+            ) shared
+        ),
+        count(*) filter (where not s.is_deleted and s.address <> '' and s.address !~ '^[^@[:space:],;]+@[^@[:space:],;]+$'),
+        count(*) filter (where not s.is_deleted and s.is_unknown)
+    into contacts, addresses, mobiles, malformed, unknown
+    from sampled s;
 end;
 $$;
-comment on function campaign_runner.shared_addresses(uuid, integer) is
-    'How many addresses of the first p_max_contacts contacts of the organization several of its live contacts have.';
-revoke execute on function campaign_runner.shared_addresses(uuid, integer) from public, anon, authenticated;
-grant execute on function campaign_runner.shared_addresses(uuid, integer) to service_role;
+comment on function campaign_runner.examine_contacts(uuid, integer) is
+    'Of the first p_max_contacts contacts of an organization: how many e-mail addresses, and mobiles without an address, '
+    'several live contacts share; how many addresses are malformed; and how many contacts have no is_subscribed.';
+revoke execute on function campaign_runner.examine_contacts(uuid, integer) from public, anon, authenticated;
+grant execute on function campaign_runner.examine_contacts(uuid, integer) to service_role;
 
 
-create or replace function campaign_runner.examine(
-    p_check text,
+create or replace function campaign_runner.scheduled_campaigns(
+    p_at_most integer
+)
+returns table (id uuid, organization_id uuid, scheduled_at timestamptz)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+begin
+    return query
+        select c.id, c.organization_id, c.scheduled_at
+        from public.campaigns c
+        where c.status = 'scheduled'
+        order by c.scheduled_at
+        limit p_at_most;
+end;
+$$;
+comment on function campaign_runner.scheduled_campaigns(integer) is 'The scheduled campaigns with the earliest schedules.';
+revoke execute on function campaign_runner.scheduled_campaigns(integer) from public, anon, authenticated;
+grant execute on function campaign_runner.scheduled_campaigns(integer) to service_role;
+
+
+create or replace function campaign_runner.examine_memberships(
     p_system_user_id uuid,
     p_system_user_roles text[]
 )
@@ -125,37 +251,154 @@ set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 declare
-    v_scheduled_at_most constant integer := 10000; -- campaigns that are looked at, the earliest schedules first
-    v_tenants_at_most constant integer := 1000; -- that these may belong to
-    v_organizations_at_most constant integer := 20; -- whose contacts are looked at,
-    v_contacts_at_most constant integer := 2000; -- so many of each, which may all have to come from the disk,
-    v_deadline constant timestamptz := clock_timestamp() + interval '2 seconds'; -- and no longer than this
-    v_named_at_most constant integer := 5;
+    v_scheduled_at_most constant integer := 10000;
+    v_tenants_at_most constant integer := 1000;
     v_organizations uuid[];
+    v_lacking uuid[];
+begin
+    v_organizations := array(
+        select distinct c.organization_id
+        from campaign_runner.scheduled_campaigns(v_scheduled_at_most) c
+        where c.organization_id is not null
+        limit v_tenants_at_most
+    );
+    v_lacking := array(
+        select o from unnest(v_organizations) o
+        except
+        select p
+        from campaign_runner.permitted_organizations(v_organizations, p_system_user_id, p_system_user_roles) p
+        order by 1
+    );
+    return jsonb_build_object(
+        'is_cut', cardinality(v_organizations) >= v_tenants_at_most or exists (
+            select from public.campaigns c where c.status = 'scheduled' offset v_scheduled_at_most
+        ),
+        'lacking', cardinality(v_lacking),
+        'named', to_jsonb(v_lacking[1:5])
+    );
+end;
+$$;
+comment on function campaign_runner.examine_memberships(uuid, text[]) is
+    'The organizations with scheduled campaigns in which the system user has none of these roles.';
+revoke execute on function campaign_runner.examine_memberships(uuid, text[]) from public, anon, authenticated;
+grant execute on function campaign_runner.examine_memberships(uuid, text[]) to service_role;
+
+
+create or replace function campaign_runner.examine_campaigns(
+    p_check text
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+declare
+    v_at_most constant integer := 10000;
+    v_looked_up_at_most constant integer := 1000;
+    v_found uuid[];
+begin
+    v_found := case p_check
+        when 'schedules' then array(
+            select c.id from public.campaigns c where c.status = 'scheduled' and c.scheduled_at is null limit v_at_most
+        )
+        when 'tenants' then array(
+            select c.id from campaign_runner.scheduled_campaigns(v_at_most) c where c.organization_id is null
+        )
+        -- Recipients that no launch of the ledger wrote: a person chose them, or a ledger was lost.
+        else array(
+            select c.id
+            from campaign_runner.scheduled_campaigns(v_looked_up_at_most) c
+            where exists (select from public.campaign_recipients r where r.campaign_id = c.id)
+                and not exists (
+                    select from campaign_runner.launches l where l.campaign_id = c.id and l.generates is not null
+                )
+        )
+    end;
+    return jsonb_build_object(
+        'is_cut', cardinality(v_found) >= v_at_most, 'lacking', cardinality(v_found), 'named', to_jsonb(v_found[1:5])
+    );
+end;
+$$;
+comment on function campaign_runner.examine_campaigns(text) is
+    'The scheduled campaigns without a time (schedules), without an organization (tenants), or with recipients that no '
+    'launch wrote (recipients).';
+revoke execute on function campaign_runner.examine_campaigns(text) from public, anon, authenticated;
+grant execute on function campaign_runner.examine_campaigns(text) to service_role;
+
+
+create or replace function campaign_runner.examine_audiences()
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+declare
+    v_organizations_at_most constant integer := 20;
+    v_contacts_at_most constant integer := 2000; -- of each, which may all have to come from the disk,
+    v_deadline constant timestamptz := clock_timestamp() + interval '2 seconds'; -- and no longer than this
     v_organization_id uuid;
     v_sample record;
     v_contacts bigint := 0;
-    v_is_cut boolean;
     v_is_sample boolean;
-    v_shared jsonb := '[]';
+    v_found jsonb := '[]';
 begin
-    if p_check in ('memberships', 'duplicates') then
-        v_organizations := array(
-            select distinct earliest.organization_id
-            from (
-                select c.organization_id
-                from public.campaigns c
-                where c.status = 'scheduled'
-                order by c.scheduled_at
-                limit v_scheduled_at_most
-            ) earliest
-            limit v_tenants_at_most
-        );
-        v_is_cut := cardinality(v_organizations) >= v_tenants_at_most or exists (
-            select from public.campaigns c where c.status = 'scheduled' offset v_scheduled_at_most
-        );
+    -- Without its index, a look for a twin would sort all contacts.
+    if exists (
+        select from campaign_runner.missing_indexes() m where m.index_name = 'campaign_runner_addresses_idx'
+    ) then
+        return null;
     end if;
+    v_is_sample := exists (select from public.organizations o offset v_organizations_at_most);
+    -- First the organizations that are about to send, then any.
+    for v_organization_id in
+        select o.id
+        from (
+            select 1 as part, c.organization_id as id
+            from campaign_runner.scheduled_campaigns(10000) c
+            where c.organization_id is not null
+            union all
+            (select 2, r.id from public.organizations r limit v_organizations_at_most)
+        ) o
+        group by o.id
+        order by min(o.part)
+        limit v_organizations_at_most
+    loop
+        if clock_timestamp() >= v_deadline then
+            v_is_sample := true;
+            exit;
+        end if;
+        select * into v_sample from campaign_runner.examine_contacts(v_organization_id, v_contacts_at_most);
+        v_contacts := v_contacts + v_sample.contacts;
+        v_is_sample := v_is_sample or v_sample.contacts >= v_contacts_at_most;
+        if v_sample.addresses + v_sample.mobiles + v_sample.malformed + v_sample.unknown > 0 then
+            v_found := v_found
+                || (to_jsonb(v_sample) - 'contacts' || jsonb_build_object('organization_id', v_organization_id));
+        end if;
+    end loop;
+    return jsonb_build_object('contacts', v_contacts, 'is_sample', v_is_sample, 'organizations', v_found);
+end;
+$$;
+comment on function campaign_runner.examine_audiences() is
+    'What looks wrong in the contacts of some organizations, those with scheduled campaigns first. NULL: the index that this '
+    'needs is missing.';
+revoke execute on function campaign_runner.examine_audiences() from public, anon, authenticated;
+grant execute on function campaign_runner.examine_audiences() to service_role;
 
+
+create or replace function campaign_runner.examine(
+    p_check text,
+    p_system_user_id uuid,
+    p_system_user_roles text[]
+)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+begin
     -- Only the branch that is taken is planned: what is not there fails by itself, and not with all the others.
     case p_check
         when 'version' then
@@ -164,8 +407,14 @@ begin
         when 'requirements' then
             return to_jsonb(array(select m from campaign_runner.missing_requirements() m));
 
-        when 'privilege' then
-            return to_jsonb(campaign_runner.missing_privilege());
+        when 'grants' then
+            return (select coalesce(jsonb_agg(to_jsonb(m)), '[]') from campaign_runner.missing_grants() m);
+
+        when 'writing' then
+            return to_jsonb(campaign_runner.probe_writing());
+
+        when 'locks' then
+            return (select coalesce(jsonb_agg(to_jsonb(b)), '[]') from campaign_runner.blockers() b);
 
         when 'indexes' then
             return (
@@ -180,68 +429,13 @@ begin
             return to_jsonb(exists (select from public.profiles p where p.id = p_system_user_id));
 
         when 'memberships' then
-            v_shared := to_jsonb(array(
-                select o from unnest(v_organizations) o
-                except
-                select p
-                from campaign_runner.permitted_organizations(
-                    v_organizations, p_system_user_id, p_system_user_roles
-                ) p
-                order by 1
-            ));
-            return jsonb_build_object(
-                'is_cut', v_is_cut,
-                'lacking', jsonb_array_length(v_shared),
-                'named', jsonb_path_query_array(v_shared, '$[0 to 4]')
-            );
+            return campaign_runner.examine_memberships(p_system_user_id, p_system_user_roles);
 
-        when 'schedules' then
-            return (
-                select jsonb_build_object(
-                    'lacking', count(*),
-                    'is_cut', count(*) >= v_scheduled_at_most,
-                    'named', to_jsonb(coalesce((array_agg(unscheduled.id))[1:v_named_at_most], '{}'))
-                )
-                from (
-                    select c.id
-                    from public.campaigns c
-                    where c.status = 'scheduled' and c.scheduled_at is null
-                    limit v_scheduled_at_most
-                ) unscheduled
-            );
+        when 'schedules', 'tenants', 'recipients' then
+            return campaign_runner.examine_campaigns(p_check);
 
-        when 'duplicates' then
-            -- Without its index, to look is to sort all contacts.
-            if exists (
-                select from campaign_runner.missing_indexes() m where m.index_name = 'campaign_runner_addresses_idx'
-            ) then
-                return null;
-            end if;
-            -- First those that are about to send, then any.
-            v_organizations := v_organizations[1:v_organizations_at_most]
-                || array(select o.id from public.organizations o limit v_organizations_at_most);
-            v_organizations := array(
-                select o.id
-                from unnest(v_organizations) with ordinality as o (id, position)
-                group by o.id
-                order by min(o.position)
-            );
-            v_is_sample := exists (select from public.organizations o offset v_organizations_at_most);
-            foreach v_organization_id in array v_organizations[1:v_organizations_at_most] loop
-                if clock_timestamp() >= v_deadline then
-                    v_is_sample := true;
-                    exit;
-                end if;
-                select * into v_sample from campaign_runner.shared_addresses(v_organization_id, v_contacts_at_most);
-                v_contacts := v_contacts + v_sample.contacts;
-                v_is_sample := v_is_sample or v_sample.contacts >= v_contacts_at_most;
-                if v_sample.addresses > 0 then
-                    v_shared := v_shared || jsonb_build_object(
-                        'organization_id', v_organization_id, 'addresses', v_sample.addresses
-                    );
-                end if;
-            end loop;
-            return jsonb_build_object('contacts', v_contacts, 'is_sample', v_is_sample, 'organizations', v_shared);
+        when 'audiences' then
+            return campaign_runner.examine_audiences();
 
         when 'tick' then
             return (
@@ -249,7 +443,10 @@ begin
                     'seconds_ago', case when isfinite(t.at) then extract(epoch from clock_timestamp() - t.at) end,
                     'is_any_due', exists (
                         select from public.campaigns c where c.status = 'scheduled' and c.scheduled_at <= now()
-                    )
+                    ),
+                    'system_user_id', t.system_user_id,
+                    'system_user_roles', t.system_user_roles,
+                    'max_lateness_minutes', t.max_lateness_minutes
                 )
                 from campaign_runner.last_call t
             );
@@ -257,8 +454,8 @@ begin
 end;
 $$;
 comment on function campaign_runner.examine(text, uuid, text[]) is
-    'One thing that may be out of order, looked at in bounded time: version, requirements, privilege, indexes, system_user, '
-    'memberships, schedules, duplicates or tick.';
+    'One thing that may be out of order, looked at in bounded time: version, requirements, grants, writing, locks, indexes, '
+    'system_user, memberships, schedules, tenants, recipients, audiences or tick.';
 revoke execute on function campaign_runner.examine(text, uuid, text[]) from public, anon, authenticated;
 grant execute on function campaign_runner.examine(text, uuid, text[]) to service_role;
 
@@ -269,10 +466,12 @@ create or replace function public.campaign_runner_doctor(
 )
 returns jsonb
 language plpgsql
-stable
+volatile
 set search_path = pg_catalog, pg_temp
 set row_security = off
 set jit = off
+-- A lock on a table is told, and not waited for.
+set lock_timeout = '500ms'
 as $$
 declare
     v_now constant timestamptz := clock_timestamp();
@@ -282,7 +481,8 @@ declare
     v_errors jsonb := '{}';
 begin
     foreach v_check in array array[
-        'version', 'requirements', 'privilege', 'indexes', 'system_user', 'memberships', 'schedules', 'duplicates', 'tick'
+        'version', 'requirements', 'grants', 'writing', 'locks', 'indexes', 'system_user', 'memberships', 'schedules',
+        'tenants', 'recipients', 'audiences', 'tick'
     ] loop
         begin
             v_facts := v_facts || jsonb_build_object(

@@ -120,6 +120,7 @@ def test_claim_pause__a_campaign_paused_before_the_flip_stays_paused(
     editor.commit()
     assert run.step() | {"to_report": None} == {
         "work_left": False, "laid_out": False, "busy": 0, "contacts": 0, "reconciled": 0, "launched": 0, "failed": 0,
+        "locked": 0,
         "timed_out": False,
         "trouble": None, "to_report": None
     }  # fmt: skip

@@ -45,15 +45,24 @@ def test_nothing_is_found_where_all_is_well(organization: UUID, factory: Factory
     tick = found.pop("tick")
     assert 0 <= tick["seconds_ago"] < 30
     assert tick["is_any_due"] is True
+    run = automation(max_lateness_minutes=60)
+    run.step()
+    tick = facts(run)["tick"]
+    assert (tick["system_user_id"], tick["system_user_roles"]) == (str(run.system_user), run.roles)
+    assert tick["max_lateness_minutes"] == 60
     assert found == {
         "version": MIGRATION,
         "requirements": [],
-        "privilege": None,
+        "grants": [],
+        "writing": None,
+        "locks": [],
         "indexes": [],
         "system_user": True,
         "memberships": {"is_cut": False, "lacking": 0, "named": []},
         "schedules": {"is_cut": False, "lacking": 0, "named": []},
-        "duplicates": {"contacts": 3, "is_sample": False, "organizations": []},
+        "tenants": {"is_cut": False, "lacking": 0, "named": []},
+        "recipients": {"is_cut": False, "lacking": 0, "named": []},
+        "audiences": {"contacts": 3, "is_sample": False, "organizations": []},
     }
 
 
@@ -61,10 +70,6 @@ def test_nothing_is_found_where_all_is_well(organization: UUID, factory: Factory
     ("harm", "fact", "value"),
     [
         ("alter table contacts rename country to land", "requirements", ["column public.contacts.country is missing"]),
-        (
-            "revoke insert on campaign_recipients from service_role",
-            *("privilege", "insert on public.campaign_recipients"),
-        ),
         ("delete from profiles", "system_user", False),
     ],
 )
@@ -75,6 +80,80 @@ def test_what_is_broken_is_a_fact_and_the_only_one(
     well = facts(run)
     database.execute(harm)
     assert {**facts(run), "tick": None} == {**well, fact: value, "tick": None}
+
+
+@pytest.mark.parametrize(
+    ("harm", "lack"),
+    [
+        ("revoke insert on campaign_recipients from service_role", "insert on public.campaign_recipients"),
+        (
+            "revoke execute on function campaign_runner.prune(timestamptz, integer) from service_role",
+            "execute on function campaign_runner.prune(timestamp with time zone,integer)",
+        ),
+    ],
+)
+def test_a_missing_privilege_comes_with_the_statement_that_grants_it(
+    harm: LiteralString, lack: str, automation: Automate, database: Connection
+) -> None:
+    run = automation()
+    database.execute(harm)
+    [grant] = facts(run)["grants"]
+    assert grant["lack"] == lack
+    database.execute(grant["statement"].encode())
+    assert facts(run)["grants"] == []
+
+
+def test_a_read_only_database_is_found_by_writing(automation: Automate) -> None:
+    run = automation()
+    run.connection.execute("set default_transaction_read_only = on")
+    try:
+        assert facts(run)["writing"] == "25006"
+    finally:
+        run.connection.execute("set default_transaction_read_only = off")
+
+
+@pytest.mark.every_version
+@pytest.mark.parametrize(
+    ("statement", "mode"),
+    [
+        ("lock table contacts in share mode", "ShareLock"),
+        ("lock table profiles in access exclusive mode", "AccessExclusiveLock"),
+    ],
+)
+def test_the_session_that_locks_a_table_is_named(
+    statement: LiteralString, mode: str, automation: Automate, database_url: str
+) -> None:
+    with psycopg.connect(database_url, application_name="a person") as person:
+        person.execute(statement)
+        answer = automation().doctor()
+        [blocker] = answer["facts"]["locks"]
+        assert (blocker["pid"], blocker["application"]) == (person.info.backend_pid, "a person")
+        assert (blocker["state"], blocker["mode"]) == ("idle in transaction", mode)
+        assert set(answer["errors"].values()) <= {"55P03"}
+    assert facts(automation())["locks"] == []
+
+
+def test_a_transaction_that_locks_rows_is_named_after_a_minute(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection, database_url: str
+) -> None:
+    campaign = factory.campaign(organization)
+    with psycopg.connect(database_url) as person:
+        person.execute("update campaigns set name = 'locked' where id = %s", (campaign,))
+        assert facts(automation())["locks"] == []
+        # A minute without waiting for one.
+        body = "select pg_get_functiondef('campaign_runner.blockers'::regproc) as head"
+        [row] = records.rows(database, body)
+        database.execute(row["head"].replace("interval '1 minute'", "interval '0'").encode())
+        [blocker] = facts(automation())["locks"]
+        assert (blocker["pid"], blocker["tables"]) == (person.info.backend_pid, ["public.campaigns"])
+
+
+def test_recipients_that_no_launch_wrote_are_named(organization: UUID, factory: Factory, automation: Automate) -> None:
+    contact = factory.contact(organization)
+    factory.campaign(organization, due_in=timedelta(hours=1))
+    campaign = factory.campaign(organization)
+    factory.recipient(campaign, contact)
+    assert facts(automation())["recipients"] == {"is_cut": False, "lacking": 1, "named": [str(campaign)]}
 
 
 def test_a_missing_index_comes_with_the_command_that_builds_it(automation: Automate, database: Connection) -> None:
@@ -99,7 +178,7 @@ def test_an_index_that_a_failed_build_left_is_invalid_and_duplicates_are_not_loo
     [index] = found["indexes"]
     assert (index["name"], index["is_invalid"]) == ("campaign_runner_addresses_idx", True)
     assert index["command"].startswith("create index concurrently")
-    assert found["duplicates"] is None
+    assert found["audiences"] is None
 
 
 def test_a_campaign_that_is_scheduled_without_a_time_is_named(
@@ -173,6 +252,20 @@ def test_a_role_that_does_not_suffice_is_no_membership(
     assert facts(automation())["memberships"] == {"is_cut": False, "lacking": 1, "named": [str(organization)]}
 
 
+def test_what_looks_wrong_in_contacts_is_counted(organization: UUID, factory: Factory, automation: Automate) -> None:
+    for email in ("not an address", "ann@example.org, bob@example.org", "ann@example.org"):
+        factory.contact(organization, email=email)
+    for _ in range(3):
+        factory.contact(organization, email=None, mobile="+49 1")
+    factory.contact(organization, email=None, mobile="+49 1", deleted_at="2026-01-01")
+    factory.contact(organization, is_subscribed=None)
+    [found] = facts(automation())["audiences"]["organizations"]
+    assert found == {
+        "organization_id": str(organization),
+        **{"addresses": 0, "mobiles": 1, "malformed": 2, "unknown": 1},
+    }
+
+
 def test_one_address_of_several_contacts_is_seen_but_not_that_of_a_deleted_one(
     organization: UUID, factory: Factory, automation: Automate
 ) -> None:
@@ -183,10 +276,12 @@ def test_one_address_of_several_contacts_is_seen_but_not_that_of_a_deleted_one(
     for blank in ("", " ", None, None):
         factory.contact(organization, email=blank)
     factory.contact(factory.organization(), email="bob@example.org")
-    assert facts(automation())["duplicates"] == {
+    assert facts(automation())["audiences"] == {
         "contacts": 10,
         "is_sample": False,
-        "organizations": [{"organization_id": str(organization), "addresses": 1}],
+        "organizations": [
+            {"organization_id": str(organization), "addresses": 1, "mobiles": 0, "malformed": 0, "unknown": 0}
+        ],
     }
 
 
@@ -194,7 +289,7 @@ def test_of_many_contacts_a_sample_is_looked_at_and_that_is_said(
     organization: UUID, factory: Factory, automation: Automate
 ) -> None:
     factory.contacts(organization, 2_001)
-    assert facts(automation())["duplicates"] == {"contacts": 2_000, "is_sample": True, "organizations": []}
+    assert facts(automation())["audiences"] == {"contacts": 2_000, "is_sample": True, "organizations": []}
 
 
 def test_of_many_organizations_those_with_scheduled_campaigns_are_looked_at_first(
@@ -205,9 +300,11 @@ def test_of_many_organizations_those_with_scheduled_campaigns_are_looked_at_firs
     factory.campaign(organization)
     for _ in range(2):
         factory.contact(organization, email="ann@example.org")
-    found = facts(automation())["duplicates"]
+    found = facts(automation())["audiences"]
     assert found["is_sample"] is True
-    assert found["organizations"] == [{"organization_id": str(organization), "addresses": 1}]
+    assert found["organizations"] == [
+        {"organization_id": str(organization), "addresses": 1, "mobiles": 0, "malformed": 0, "unknown": 0}
+    ]
 
 
 def test_a_look_that_fails_leaves_the_others_and_tells_no_row(
@@ -227,11 +324,12 @@ def test_a_table_that_may_not_be_read_hides_nothing_else(automation: Automate, d
     database.execute("revoke select on profiles from service_role")
     answer = run.doctor()
     assert answer["errors"] == {"system_user": "42501"}
-    assert answer["facts"]["privilege"] == "select on public.profiles"
+    [grant] = answer["facts"]["grants"]
+    assert grant["statement"] == "grant select on public.profiles to service_role;"
     assert answer["facts"]["indexes"] == []
 
 
-def test_the_examination_writes_nothing(
+def test_nothing_that_the_examination_writes_stays(
     organization: UUID, factory: Factory, automation: Automate, database: Connection
 ) -> None:
     factory.campaign(organization)

@@ -392,7 +392,7 @@ def test_a_failing_assert_of_a_trigger_is_the_campaigns_error(
         """
     )
     [error] = automation().launch()["errors"]
-    assert error["error"].startswith("An assertion of a trigger failed.")
+    assert error["error"].startswith("An assertion of a trigger failed (SQLSTATE P0004).")
 
 
 @pytest.mark.parametrize("field", ["name", "organization_id", "scheduled_at"])
@@ -641,7 +641,7 @@ def test_a_role_that_lacks_a_grant_is_a_misconfiguration_and_no_campaigns_fault(
     database.execute("revoke insert on campaign_recipients from service_role")
     before = records.everything(database)
 
-    with pytest.raises(psycopg.Error, match=r"the service role lacks insert on public\.campaign_recipients") as raised:
+    with pytest.raises(psycopg.Error, match=r"the key's role lacks insert on public\.campaign_recipients") as raised:
         automation().step()
 
     assert raised.value.sqlstate == "CR500"

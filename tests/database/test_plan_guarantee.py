@@ -38,11 +38,12 @@ UNBOUNDED = {"a step", "doctor"}
 # The rows of a small campaign the planner may as well read all.
 READS_A_SMALL_CAMPAIGN = {"a sender's next"}
 # The answer speaks of the moment, or of the server.
-RESULTS_DIFFER = {"find work", "preview", "dry run", "health", "history", "doctor", "report", "a step"}
+RESULTS_DIFFER = {"find work", "preview", "dry run", "health", "campaigns", "history", "doctor", "report", "a step"}
 # They read a few rows of the ledger by their keys, for a launch that no call finds. The last two are triggers of our
 # own tables.
 REACHED_BY_NO_CALL = {
     "begin_reconcile",
+    "describe_launch",
     "open_launch",
     "plan_chunks",
     "record_failure",

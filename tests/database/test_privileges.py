@@ -89,13 +89,17 @@ def test_every_function_is_closed_to_others_and_open_to_the_service_role(databas
     assert records.rows(database, query) == []
 
 
+# The service role may not see what other sessions do.
+DEFINERS = ("campaign_runner.blockers()",)
+
+
 def test_every_function_fixes_its_search_path_runs_as_its_caller_and_has_a_comment(database: Connection) -> None:
     query = f"""
         select p.oid::regprocedure::text as function
         from pg_proc p
         where {FUNCTIONS}
             and (
-                p.prosecdef
+                p.prosecdef and p.oid::regprocedure::text not in ({", ".join(f"'{name}'" for name in DEFINERS)})
                 or obj_description(p.oid, 'pg_proc') is null
                 -- A body that was parsed when the function was created looks nothing up.
                 or not (p.prosqlbody is not null or 'search_path=pg_catalog, pg_temp' = any (p.proconfig))

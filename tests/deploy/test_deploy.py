@@ -73,6 +73,16 @@ def test_the_job_shows_the_token_that_the_function_expects(deployed: Cloud) -> N
     assert "headers" not in job
 
 
+def test_the_health_is_looked_at_and_the_alert_matches_what_the_function_then_logs(deployed: Cloud) -> None:
+    job = deployed.state["health_job"]["options"]
+    assert (job["http-method"], job["schedule"], job["max-retry-attempts"]) == ("GET", "*/5 * * * *", "0")
+    assert job["uri"].endswith("/health")
+    assert job["oidc-token-audience"] == deployed.state["job"]["options"]["oidc-token-audience"]
+    [policy] = [each for each in deployed.state["policies"].values() if "not being launched" in each["displayName"]]
+    [condition] = policy["conditions"]
+    assert condition["conditionMatchedLog"]["filter"].endswith('jsonPayload.event="campaign_stuck"')
+
+
 @pytest.mark.parametrize("budget", ["1", "50", "1740"])
 def test_the_function_waits_for_the_run_and_the_scheduler_for_the_function(cloud: Cloud, budget: str) -> None:
     assert cloud.deploy("--yes", RUN_TIME_BUDGET_SECONDS=budget).returncode == 0
@@ -88,7 +98,8 @@ def test_a_second_deployment_makes_nothing_twice(deployed: Cloud) -> None:
     assert result.returncode == 0, result.stderr
     assert set(deployed.changes()) == REPEATED
     after = deployed.state
-    assert without_options(after) | {"job": None} == without_options(before) | {"job": None}
+    jobs = {"job": None, "health_job": None}
+    assert without_options(after) | jobs == without_options(before) | jobs
     assert after["job"]["state"] == "ENABLED"
     assert "headers" not in after["job"]["options"]
 

@@ -12,8 +12,8 @@ from tests.support.rig import Rig
 
 pytestmark = pytest.mark.slow
 
-# Thirty-two deaths; `make soak` makes more.
-DEATHS = {Moment.RANDOM: 3, Moment.BOUNDARY: 3, Moment.INSIDE: 2}
+# Twenty deaths; `make soak` makes more.
+DEATHS = {Moment.RANDOM: 2, Moment.BOUNDARY: 2, Moment.INSIDE: 1}
 
 
 @pytest.mark.parametrize("moment", Moment, ids=lambda moment: moment.name.lower())

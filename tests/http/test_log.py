@@ -122,11 +122,15 @@ class RunFinished(Line):
     pages: Number | None = None
 
 
-class CampaignLate(Line):
-    event: Literal["campaign_late"]
+class CampaignStuck(Line):
+    event: Literal["campaign_stuck"]
     severity: Literal["WARNING"]
     status: Literal[503]
-    late_seconds: Number
+    late_seconds: Number | None = None
+    backing_off: Number | None = None
+    held: Number | None = None
+    needs_attention: Number | None = None
+    taken_over: Number | None = None
 
 
 class RequestRefused(Line):
@@ -162,7 +166,7 @@ class Reported(Line):
 
 
 Event = Annotated[
-    DatabaseCalled | CampaignLaunched | CampaignFailed | CampaignLate | RunFinished | RequestRefused | RequestFailed,
+    DatabaseCalled | CampaignLaunched | CampaignFailed | CampaignStuck | RunFinished | RequestRefused | RequestFailed,
     Field(discriminator="event"),
 ]
 EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
@@ -240,7 +244,7 @@ def test_a_campaign_that_waits_is_a_warning_of_its_health(service: Service, outs
     service.execute("update campaigns set scheduled_at = now() - interval '1 hour'")
     log = Log(outspoken)
     assert replace(service, url=outspoken.url).request("GET", "/health").status_code == 503
-    assert only(log.lines(), CampaignLate).late_seconds >= 3600
+    assert only(log.lines(), CampaignStuck).late_seconds >= 3600
 
 
 def test_an_idle_tick_writes_its_summary_alone(service: Service, outspoken: Function) -> None:

@@ -21,7 +21,7 @@ import pytest
 
 from local.function import Function
 from tests.support import records
-from tests.support.documentation import ROOT, Page, shell
+from tests.support.documentation import ROOT, Page, shell, troubles_table
 from tests.support.eventually import eventually
 from tests.support.gcloud_parser import parse_by_gcloud
 from tests.support.google_cloud import DEPLOY, Cloud
@@ -161,11 +161,11 @@ def test_status_ends_as_the_page_says(service: Service, environment: dict[str, s
 
     with refused(service):
         service.run()
-        assert ask().returncode == 0  # it backs off
+        assert ask().returncode == 1  # it is tried again by itself, and not launched
     service.execute("update campaign_runner.launches set waiting = 'needs_attention', next_attempt_at = null")
     attention = ask()
     assert attention.returncode == 1
-    assert "NEEDS ATTENTION" in attention.stdout
+    assert "Need attention: 1" in attention.stdout
     assert ask(SUPABASE_SECRET_KEY="sb_secret_nobody").returncode == 3
 
 
@@ -278,6 +278,10 @@ class TestDeployment:
         assert records.everything(service.database, with_last_call=False) == before
         assert service.token not in result.stdout + result.stderr
         assert (cloud.state["job"] is None) == (code == 3)
+
+
+def test_the_page_has_all_that_the_doctor_finds() -> None:
+    assert troubles_table() in PAGE.text
 
 
 def test_every_file_that_the_page_names_exists() -> None:

@@ -25,7 +25,7 @@ from tests.support.service import Service
 from tests.support.step_gate import gate, wait_until_held_up
 
 ROOT = Path(__file__).parents[2]
-LINE = r"Large  generating \d+ %  ([\d,]+) of 1,000 contacts  [\d,]+ rows"
+LINE = r" +\d+ % \[[#.]+\]  (\d+ \w+ left  [\d,]+/s  )?Large  generating  [\d,]+ of 1,000 contacts"
 BELOW = r"1 due, 1 of them under way"
 
 
@@ -132,9 +132,7 @@ def test_each_campaign_shows_how_far_it_is_and_nothing_of_that_stays(
         assert process.returncode == 0
     assert b"Large" in output
     assert b"1 launched, 0 failed." in output
-    launched, finished = terminal.visible().strip().splitlines()
-    assert "A campaign was launched to" in launched
-    assert "Run finished: 1 launched, 0 failed." in finished
+    assert terminal.visible().strip() == ""  # no line of the log stands before the table
     assert "\x1b[?7h" in terminal.text[terminal.text.rindex("\x1b[?7l") :]  # lines wrap again
 
 
@@ -154,7 +152,7 @@ def test_ctrl_c_leaves_a_clean_terminal(
                 process.send_signal(signal.SIGINT)
         terminal.read_all()
         output, _ = process.communicate(timeout=60)
-    assert process.returncode == (0 if signals == 1 else 3)
+    assert process.returncode == 130
     assert "Large" not in terminal.visible()
     if signals == 1:
         assert b"Work is left: run again to go on." in output

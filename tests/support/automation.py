@@ -99,14 +99,15 @@ class Automation:
         freed: list[dict[str, Any]] = self._call("retry", p_campaign_id=campaign)["freed"]
         return freed
 
-    def health(self) -> dict[str, Any]:
-        """How the runner is, in the eyes of a monitor."""
+    def health(self, *, with_details: bool = False) -> dict[str, Any]:
+        """How the runner is, in the eyes of a monitor; or, with details, of an operator."""
         return self._read(
             Health,
             "health",
             p_organization_id=self.organization,
             p_system_user_id=self.system_user,
             p_system_user_roles=self.roles,
+            p_with_details=with_details,
         )
 
     def preview(self) -> dict[str, Any]:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from runner.troubles import TROUBLES
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -24,6 +26,16 @@ class Page:
         chosen = [block for block in found if containing in block]
         assert chosen, f"{self.path} has no {language} block with {containing!r}"
         return chosen
+
+
+def troubles_table() -> str:
+    """The table of docs/operations.md, from the list that `doctor` uses."""
+    rows = [("what `doctor` calls it", "the cause", "the remedy"), ("---", "---", "---")]
+    for trouble in TROUBLES.values():
+        remedy = re.sub(r"\{(\w+)\}", lambda blank: blank[1].upper(), trouble.remedy)
+        is_code = re.fullmatch(r"[a-z].*;", remedy) is not None
+        rows.append((f"{trouble.check} ({trouble.severity})", trouble.cause, f"`{remedy}`" if is_code else remedy))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def shell(block: str, environment: Mapping[str, str], folder: Path) -> str:

@@ -95,6 +95,7 @@ def step(**changes: Any) -> dict[str, Any]:
         "reconciled": 0,
         "launched": 0,
         "failed": 0,
+        "locked": 0,
         "timed_out": False,
         "trouble": None,
         "to_report": False,
@@ -121,7 +122,7 @@ def report(*campaigns: dict[str, Any], errors: tuple[dict[str, Any], ...] = ()) 
 def health(**changes: Any) -> dict[str, Any]:
     """The answer of `campaign_runner_health` where all is well, but for the changes."""
     nothing = {"count": 0, "is_capped": False}
-    lists = ("unscheduled", "generating", "held", "needs_attention", "backing_off")
+    lists = ("unscheduled", "generating", "held", "needs_attention", "backing_off", "taken_over")
     well: dict[str, Any] = {
         "checked_at": "2026-11-25T12:00:00Z",
         "last_tick_at": "2026-11-25T11:59:48Z",
@@ -130,15 +131,49 @@ def health(**changes: Any) -> dict[str, Any]:
         "oldest_due": None,
         "due": nothing,
         **{name: {**nothing, "campaigns": []} for name in lists},
+        "upcoming": [],
         "runs": [],
     }
     return well | changes
 
 
+def listed(**fields: Any) -> dict[str, Any]:
+    """A campaign as the health lists it."""
+    campaign = {
+        "campaign_id": CAMPAIGN,
+        "organization_id": ORGANIZATION,
+        "organization_name": "Acme",
+        "name": "Spring sale",
+        "scheduled_at": "2026-11-25T11:58:00Z",
+    }
+    return campaign | fields
+
+
 def named(**fields: Any) -> dict[str, Any]:
     """A campaign of a list of the health, in a list of its own."""
-    campaign = {"campaign_id": CAMPAIGN, "organization_id": ORGANIZATION, "name": "Spring sale"}
-    return {"count": 1, "is_capped": False, "campaigns": [campaign | fields]}
+    return {"count": 1, "is_capped": False, "campaigns": [listed(**fields)]}
+
+
+def stuck(**fields: Any) -> dict[str, Any]:
+    """A launch that has failed ten times, in a list of its own."""
+    launch = {
+        "state": "opened",
+        "since": "2026-11-25T11:59:00Z",
+        "late_seconds": 120,
+        "contacts_done": 0,
+        "contacts_total": None,
+        "is_total_estimated": False,
+        "percent": None,
+        "recipients_inserted": 0,
+        "worked_at": None,
+        "stalled_since": None,
+        "attempts": 10,
+        "next_attempt_at": None,
+        "failed_with": "P0001",
+        "last_error": "The database refused.",
+        "detail": None,
+    }
+    return named(**launch | fields)
 
 
 def failure(text: str = "The audience is too large.") -> dict[str, Any]:

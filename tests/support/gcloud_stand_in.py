@@ -20,6 +20,7 @@ EMPTY_PROJECT: dict[str, Any] = {
     "service": None,
     "revisions": [],
     "job": None,
+    "health_job": None,
     "metrics": [],
     "channels": {},
     "policies": {},
@@ -155,19 +156,20 @@ class GcloudStandIn:
             case "artifacts packages delete":
                 project["package"] = False
             case "scheduler jobs list":
-                return str(project["job"][options["format"][6:-1]]) if project["job"] else ""
+                job = project[_job(options["filter"])]
+                return str(job[options["format"][6:-1]]) if job else ""
             case "scheduler jobs create http":
-                need(project["job"] is None, "the job already exists")
-                project["job"] = {"name": name, "state": "ENABLED", "options": options}
+                need(project[_job(name)] is None, "the job already exists")
+                project[_job(name)] = {"name": name, "state": "ENABLED", "options": options}
             case "scheduler jobs update http":
-                need(project["job"], "the job does not exist")
-                project["job"]["options"] = options
+                need(project[_job(name)], "the job does not exist")
+                project[_job(name)]["options"] = options
             case "scheduler jobs resume":
                 need(project["job"], "the job does not exist")
                 project["job"]["state"] = "ENABLED"
             case "scheduler jobs delete":
-                need(project["job"], "the job does not exist")
-                project["job"] = None
+                need(project[_job(name)], "the job does not exist")
+                project[_job(name)] = None
             case "logging metrics list":
                 return "\n".join(project["metrics"])
             case "logging metrics create":
@@ -212,6 +214,11 @@ def parse(arguments: Sequence[str], environment: str) -> Call:
         if command in COMMANDS:
             return Call(arguments, environment, command, " ".join(words[length:]), options)
     raise Refused(f"the stand-in does not know gcloud {' '.join(words)}")
+
+
+def _job(name: str) -> str:
+    """Where the state of a Scheduler job is kept, by its name or a filter of it."""
+    return "health_job" if name.rstrip("$").endswith("-health") else "job"
 
 
 def need(condition: object, otherwise: str) -> None:

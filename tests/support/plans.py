@@ -107,6 +107,7 @@ CALLS: Mapping[str, LiteralString] = {
     "dry run": "select public.campaign_runner_preview(:tenant, :user, '{member}', 40)",
     "health": "select public.campaign_runner_health(null, :user, '{member}')",
     "a total": "select campaign_runner.contact_count(:tenant)",
+    "campaigns": "select public.campaign_runner_campaigns(:tenant, null, 20)",
     "history": "select public.campaign_runner_history(:sent, 20)",
     "retry": "select public.campaign_runner_retry(:plain)",
     "a bound": "select campaign_runner.nth_contact(:tenant, :lo, 'ffffffff-ffff-ffff-ffff-ffffffffffff', 100)",

@@ -42,15 +42,28 @@ def test_what_was_launched_is_shown_in_a_table(launches: FakeApi) -> None:
     result = invoke("run")
     assert result.exit_code == 0
     head, row, blank, total = result.stdout.splitlines()
-    assert head.split() == ["CAMPAIGN", "ID", "STATUS", "RECIPIENTS", "ORGANIZATION"]
-    assert row.split() == ["Campaign", "1", outcome(1)["campaign_id"], "sending", "20,000", ORGANIZATION]
-    assert head.index("STATUS") == row.index("sending")
+    assert head.split() == ["CAMPAIGN", "RECIPIENTS", "ID"]
+    assert row.split() == ["Campaign", "1", "20,000", outcome(1)["campaign_id"]]
+    assert head.index("RECIPIENTS") == row.index("20,000")
     assert (blank, total) == ("", "1 launched, 0 failed.")
+
+
+@pytest.mark.parametrize("columns", [40, 61, 80])
+def test_no_line_of_the_table_is_wider_than_the_terminal(
+    launches: FakeApi, columns: int, environ: pytest.MonkeyPatch
+) -> None:
+    environ.setenv("COLUMNS", str(columns))
+    named = outcome(1) | {"name": "A campaign with a name of more than forty letters"}
+    launches.on("report", report(named, errors=(failure("The audience is too large. " * 9),)))
+    lines = invoke("run").stdout.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert any(named["campaign_id"] in line for line in lines)
+    assert f"  {CAMPAIGN}" in lines
 
 
 def test_json_is_the_body_of_the_contract_and_alone_on_stdout(launches: FakeApi) -> None:
     result = invoke("run", "--json")
-    assert json.loads(result.stdout) == report(outcome(1, recipients=20_000))
+    assert json.loads(result.stdout) == report(outcome(1, recipients=20_000)) | {"complete": True}
     messages = [json.loads(line)["message"] for line in result.stderr.splitlines()]
     assert messages == ["A campaign was launched to 20000 recipients.", "Run finished: 1 launched, 0 failed."]
 
@@ -91,7 +104,7 @@ def test_a_wrong_usage_is_exit_code_2_and_runs_nothing(launches: FakeApi, argume
         (refusal("PGRST202"), "apply the migrations"),
         (refusal(None, 401), "SUPABASE_SECRET_KEY"),
         (page(503), "HTTP 503"),
-        (httpx.ConnectError(ROW_DATA), "Error: No answer from the database (ConnectError)."),
+        (httpx.ConnectError(ROW_DATA), "Error: The connection to the database broke (ConnectError)."),
     ],
     ids=["organization", "migrations", "key", "gateway", "connection"],
 )
@@ -153,18 +166,18 @@ def test_sigterm_lets_the_step_end_and_the_table_says_that_work_is_left(launches
     launches.on("step", step(work_left=True, to_report=True))
     result = invoke("run")
     assert launches.names() == ["step", "report"]
-    assert result.exit_code == 0
+    assert result.exit_code == 130
     assert result.stdout.splitlines()[-1] == "Work is left: run again to go on."
 
 
-def test_a_second_ctrl_c_is_exit_code_3(launches: FakeApi) -> None:
+def test_a_second_ctrl_c_is_exit_code_130(launches: FakeApi) -> None:
     def impatient(name: str, parameters: object) -> None:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
     launches.before = impatient
     result = invoke("run")
-    assert result.exit_code == 3
+    assert result.exit_code == 130
     assert "interrupted" in result.stderr
 
 
@@ -194,18 +207,59 @@ def test_retry_frees_what_it_is_told_and_shows_it(waiting: FakeApi, argument: st
     assert result.exit_code == 0
     assert waiting.calls == [("campaign_runner_retry", {"p_campaign_id": asked})]
     head, row, blank, total = result.stdout.splitlines()
-    assert head.split() == ["CAMPAIGN", "ID", "ATTEMPTS", "LAST", "ERROR"]
-    assert row.split() == ["Spring?sale", CAMPAIGN, "10", "The", "database", "refused", "to", "write."]
-    assert (blank, total) == ("", "1 freed for the next run.")
+    assert head.split() == ["CAMPAIGN", "FAILED", "ID"]
+    assert row.split() == ["Spring?sale", "10", CAMPAIGN]
+    assert (blank, total) == ("", "1 campaign will be tried by the next run.")
     [freed] = json.loads(invoke("retry", argument, "--json").stdout)["freed"]
     assert (freed["campaign_id"], freed["attempts"]) == (CAMPAIGN, 10)
 
 
 def test_retry_of_a_campaign_that_waits_for_nothing_is_exit_code_1(waiting: FakeApi) -> None:
     waiting.on("retry", {"freed": []})
-    assert invoke("retry", CAMPAIGN).exit_code == 1
+    waiting.on("history", {"campaign": {"name": "Spring sale", "status": "paused"}, "launches": [], "is_cut": False})
+    result = invoke("retry", CAMPAIGN)
+    assert result.exit_code == 1
+    assert result.stdout.startswith("Spring sale waits for nothing: it has the status paused")
     assert invoke("retry", "--all").exit_code == 0
-    assert invoke("retry", "--all").stdout == "0 freed for the next run.\n"
+    assert invoke("retry", "--all").stdout == "0 campaigns will be tried by the next run.\n"
+
+
+def test_retry_of_a_campaign_that_is_unknown_is_exit_code_1_and_says_so(waiting: FakeApi) -> None:
+    waiting.on("retry", {"freed": []})
+    waiting.on("history", {"campaign": None, "launches": [], "is_cut": False})
+    result = invoke("retry", CAMPAIGN)
+    assert (result.exit_code, result.stderr) == (1, "Error: There is no campaign with this id.\n")
+
+
+def test_a_warning_of_a_launch_is_shown(launches: FakeApi) -> None:
+    warning = {"recipients_before": 5, "pending_before": 0, "exclude_tags": ["VIP"], "exclude_countries": []}
+    launched = outcome(1)
+    warnings = [{"campaign_id": launched["campaign_id"], **warning}]
+    launches.on("report", report(launched) | {"warnings": warnings})
+    shown = invoke("run").stdout
+    assert "Warning: Campaign 1\n  It was launched with 5 recipients" in shown
+    assert "1 names in exclude_tags kept no contact out" in shown
+
+
+def test_a_lock_that_has_lasted_leaves_the_run_incomplete(launches: FakeApi) -> None:
+    launches.on("step", step(failed=1, locked=1, to_report=True))
+    launches.on("report", report(errors=(failure("Another transaction has locked this campaign."),)))
+    assert json.loads(invoke("run", "--json").stdout)["complete"] is False
+
+
+def test_campaigns_are_listed_with_their_ids(launches: FakeApi) -> None:
+    row = {"campaign_id": CAMPAIGN, "organization_id": ORGANIZATION, "organization_name": "Acme", "name": "Spring"}
+    found = {"campaigns": [row | {"status": "scheduled", "scheduled_at": "2062-01-01T10:00:00+00:00"}], "is_cut": True}
+    launches.on("campaigns", found)
+    result = invoke("campaigns", "--status", "scheduled", "--limit", "1")
+    assert CAMPAIGN in result.stdout
+    assert "2062-01-01 10:00:00 UTC" in result.stdout
+    assert result.stdout.splitlines()[-1] == "These are the first 1; --limit shows more."
+    selection = {"p_organization_id": None, "p_status": "scheduled", "p_max_campaigns": 1}
+    assert launches.asked("campaigns") == [selection]
+    assert json.loads(invoke("campaigns", "--json").stdout) == found
+    launches.on("campaigns", {"campaigns": [], "is_cut": False})
+    assert invoke("campaigns").stdout == "There are no such campaigns.\n"
 
 
 @pytest.mark.parametrize("arguments", [(), (CAMPAIGN, "--all"), ("Spring sale",)])

@@ -13,6 +13,7 @@ from runner.database import Database
 from runner.errors import (
     CampaignNotFound,
     DatabaseRefused,
+    Impaired,
     InvalidProject,
     Nonsense,
     OrganizationNotFound,
@@ -139,7 +140,8 @@ def test_each_call_has_its_own_time_to_read(settings: HttpSettings, api: FakeApi
         (refusal(None, 401), InvalidProject),
         (refusal(None, 403), InvalidProject),
         (refusal(None, 404), InvalidProject),
-        *[(refusal(code, 500), Unreachable) for code in PASSING],
+        *[(refusal(code, 500), Unreachable if code.startswith("PGRST") else Impaired) for code in PASSING],
+        *[(reply, Impaired) for status in (402, 540) for reply in (page(status), refusal(None, status))],
         (refusal(None, 429), Unreachable),
         (refusal(None, 503), Unreachable),
         *[(page(status), Unreachable) for status in (429, 500, 502, 503, 504, 520, 521, 522, 523, 524)],

@@ -7,13 +7,43 @@ from typing import Any
 import pytest
 
 from runner.doctor import MIGRATION
-from tests.support.fake_api import KEY, ROW_DATA, TOKEN, USER, FakeApi, FakeClock, page, refusal
+from tests.support.fake_api import (
+    CAMPAIGN,
+    KEY,
+    ORGANIZATION,
+    ROW_DATA,
+    TOKEN,
+    USER,
+    FakeApi,
+    FakeClock,
+    health,
+    listed,
+    page,
+    refusal,
+    stuck,
+)
 from tests.unit.test_cli import invoke
 
 NO_LACK: dict[str, Any] = {"is_cut": False, "lacking": 0, "named": []}
 ID = "77777777-7777-4777-8777-777777777777"
 FEW: dict[str, Any] = {"contacts": 3, "is_sample": False, "organizations": []}
 INDEX = {"name": "campaign_runner_due_idx", "is_invalid": False, "command": "create index concurrently a on b (c);"}
+CALL = {
+    "seconds_ago": 12.4,
+    "is_any_due": False,
+    "system_user_id": USER,
+    "system_user_roles": ["owner", "admin", "member"],
+    "max_lateness_minutes": None,
+}
+BLOCKER = {
+    "pid": 4711,
+    "application": "psql",
+    "role": "postgres",
+    "state": "idle in transaction",
+    "seconds": 720,
+    "mode": "RowExclusiveLock",
+    "tables": ["public.campaigns"],
+}
 
 
 def answer(errors: dict[str, str] | None = None, **facts: Any) -> dict[str, Any]:
@@ -21,21 +51,32 @@ def answer(errors: dict[str, str] | None = None, **facts: Any) -> dict[str, Any]
     well: dict[str, Any] = {
         "version": MIGRATION,
         "requirements": [],
-        "privilege": None,
+        "grants": [],
+        "writing": None,
+        "locks": [],
         "indexes": [],
         "system_user": True,
         "memberships": NO_LACK,
         "schedules": NO_LACK,
-        "duplicates": FEW,
-        "tick": {"seconds_ago": 12.4, "is_any_due": False},
+        "tenants": NO_LACK,
+        "recipients": NO_LACK,
+        "audiences": FEW,
+        "tick": CALL,
     }
     return {"clock": FakeClock().time(), "facts": well | facts, "errors": errors or {}}
+
+
+def contacts(**numbers: int) -> dict[str, Any]:
+    """A sample with something wrong in one organization."""
+    nothing = {"addresses": 0, "mobiles": 0, "malformed": 0, "unknown": 0}
+    return {**FEW, "organizations": [{"organization_id": ID, **nothing, **numbers}]}
 
 
 @pytest.fixture
 def project(environ: pytest.MonkeyPatch, api: FakeApi) -> FakeApi:
     """A project in which all is well, and a machine whose clock is right."""
     api.on("doctor", answer())
+    api.on("health", health())
     return api
 
 
@@ -49,12 +90,11 @@ def test_where_all_is_well_the_doctor_says_so(project: FakeApi) -> None:
     assert result.exit_code == 0
     *lines, blank, total = result.stdout.splitlines()
     assert (blank, total) == ("", "0 problems, 0 warnings.")
-    assert all(line.startswith("ok       ") for line in lines)
+    assert all(line.startswith(("ok       ", "         ")) for line in lines)
     assert [finding["check"] for finding in findings("ok")] == [
-        *("settings", "tokens", "database", "migrations", "tables", "privileges", "indexes", "system user"),
-        *("memberships", "schedules", "duplicates", "calls", "clocks"),
+        *("settings", "tokens", "database", "migrations", "tables", "privileges", "writing", "locks", "indexes"),
+        *("system user", "memberships", "schedules", "contacts", "calls", "campaigns", "clocks"),
     ]
-    assert len(lines) == 13
 
 
 def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) -> None:
@@ -63,7 +103,8 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
     assert result.exit_code == 1
     lines = result.stdout.splitlines()
     [position] = [n for n, line in enumerate(lines) if line.startswith("problem  system user")]
-    assert lines[position + 1].strip().startswith("Insert the system user into public.profiles")
+    remedy = next(line for line in lines[position:] if "→" in line)
+    assert remedy.endswith(f"→ insert into public.profiles (id) values ('{USER}');")
     assert lines[-1] == "1 problem, 1 warning."
     [schedules] = findings("warning")
     assert schedules["message"] == f"7 campaigns scheduled without a time: {ID} and 6 more."
@@ -84,11 +125,22 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
         ),
         (
             {"requirements": ["column public.contacts.country is missing"]},
-            *("problem", "tables", "column public.contacts.country is missing.", "Mend that."),
+            *("problem", "tables", "column public.contacts.country is missing.", "Correct the table."),
         ),
         (
-            {"privilege": "insert on public.campaign_recipients"},
-            *("problem", "privileges", "lacks insert on public.campaign_recipients", "Apply supabase/migrations"),
+            {"grants": [{"lack": "insert on public.campaign_recipients", "statement": "grant it;"}]},
+            *("problem", "privileges", "lacks insert on public.campaign_recipients", "grant it;"),
+        ),
+        ({"writing": "25006"}, "problem", "writing", "is read-only", "reset default_transaction_read_only"),
+        ({"writing": "53100"}, "problem", "writing", "refuses to write (SQLSTATE 53100)", "disk space"),
+        (
+            {"locks": [BLOCKER]},
+            *(
+                "problem",
+                "locks",
+                "(pid 4711, psql, postgres, idle in transaction) for 12 min holds RowExclusiveLock on ",
+            ),
+            "select pg_terminate_backend(4711);",
         ),
         (
             {"indexes": [INDEX]},
@@ -99,31 +151,51 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
             *("problem", "indexes", "campaign_runner_due_idx is invalid"),
             "drop index concurrently public.campaign_runner_due_idx; create index concurrently",
         ),
+        ({"audiences": None}, "warning", "contacts", "an index is missing", "campaign_runner_addresses_idx"),
         (
-            {"duplicates": None},
-            *("warning", "duplicates", "that needs the index campaign_runner_addresses_idx", "Build that index"),
+            {"system_user": False},
+            "problem",
+            "system user",
+            f"({USER}) is no row of profiles",
+            "insert into public.profiles",
         ),
-        ({"system_user": False}, "problem", "system user", f"({USER}) is no row of profiles", "Insert the system user"),
         (
             {"memberships": {"is_cut": False, "lacking": 1, "named": [ID]}},
-            *("problem", "memberships", "1 organization with scheduled campaigns, in which", "owner, admin, member"),
+            *("problem", "memberships", "1 organization with scheduled campaigns, in which"),
+            f"values ('{ID}', '{USER}', 'owner');",
         ),
         (
-            {"duplicates": {**FEW, "organizations": [{"organization_id": ID, "addresses": 1}]}},
-            *("warning", "duplicates", "1 address of more than one contact, in all 3 contacts", "Merge those contacts"),
+            {"tenants": {"is_cut": False, "lacking": 1, "named": [ID]}},
+            *("warning", "schedules", "1 campaign scheduled without an organization", "Set organization_id"),
         ),
         (
-            {"tick": {"seconds_ago": 1200, "is_any_due": True}},
-            *("problem", "calls", "For 20 minutes nothing has called the runner, and campaigns are due."),
-            "Start its trigger",
+            {"recipients": {"is_cut": False, "lacking": 1, "named": [ID]}},
+            *("warning", "recipients", "with recipients that no launch wrote", f"where campaign_id = '{ID}'"),
         ),
         (
-            {"tick": {"seconds_ago": 1200, "is_any_due": False}},
-            *("warning", "calls", "For 20 minutes nothing has called the runner.", "Start its trigger"),
+            {"audiences": contacts(addresses=1)},
+            *("warning", "contacts", "1 address of more than one contact, in all 3 contacts", "Merge those contacts"),
+        ),
+        ({"audiences": contacts(mobiles=2)}, "warning", "contacts", "2 mobile numbers of more than one", "Merge"),
+        ({"audiences": contacts(malformed=1)}, "warning", "contacts", "1 address malformed", "Correct it"),
+        ({"audiences": contacts(unknown=5)}, "warning", "contacts", "5 contacts without is_subscribed", "Set"),
+        (
+            {"tick": CALL | {"seconds_ago": 1200, "is_any_due": True}},
+            *("problem", "calls", "For 20 min nothing has called the runner, and campaigns are due."),
+            "Start the trigger",
         ),
         (
-            {"tick": {"seconds_ago": None, "is_any_due": True}},
-            *("problem", "calls", "Nothing has ever called the runner, and campaigns are due.", "Start its trigger"),
+            {"tick": CALL | {"seconds_ago": 1200}},
+            *("warning", "calls", "For 20 min nothing has called the runner.", "Start the trigger"),
+        ),
+        (
+            {"tick": CALL | {"seconds_ago": None, "is_any_due": True, "system_user_id": None}},
+            *("problem", "calls", "Nothing has ever called the runner, and campaigns are due.", "Start the trigger"),
+        ),
+        (
+            {"tick": CALL | {"system_user_id": ID, "max_lateness_minutes": 5}},
+            *("warning", "calls", "another SYSTEM_USER_ID, MAX_LATENESS_MINUTES than this shell"),
+            "deploy.sh",
         ),
     ],
 )
@@ -137,8 +209,87 @@ def test_what_is_wrong_is_one_finding_with_its_remedy(
     assert remedy in finding["remedy"]
 
 
+@pytest.mark.parametrize(
+    ("condition", "changes", "message", "remedy"),
+    [
+        (
+            "backing_off",
+            {},
+            "due for 2 min, 10 failed attempts. The database refused.",
+            f"python -m runner retry {CAMPAIGN}",
+        ),
+        ("backing_off", {"failed_with": "55P03"}, "due for 2 min", "End the transaction that holds the lock"),
+        ("needs_attention", {}, "10 failed attempts", f"python -m runner retry {CAMPAIGN}"),
+        ("needs_attention", {"failed_with": "CR403"}, "Spring sale", f"values ('{ORGANIZATION}', '{USER}', 'owner');"),
+        ("held", {"failed_with": "CR002"}, "Spring sale", f"set scheduled_at = now() where id = '{CAMPAIGN}';"),
+        ("taken_over", {"recipients_inserted": 750}, "750 recipients were written", "set status = 'scheduled'"),
+    ],
+)
+def test_a_campaign_that_is_not_launched_is_a_problem(
+    condition: str, changes: dict[str, Any], message: str, remedy: str, project: FakeApi
+) -> None:
+    project.on("health", health(**{condition: stuck(**changes)}))
+    assert invoke("doctor").exit_code == 1
+    [finding] = findings("problem")
+    assert finding["check"] == "campaigns"
+    assert CAMPAIGN in finding["message"]
+    assert message in finding["message"]
+    assert remedy in finding["remedy"]
+
+
+def test_the_words_of_the_source_are_told(project: FakeApi) -> None:
+    project.on("health", health(backing_off=stuck(detail="the quota of your plan is used up")))
+    [finding] = findings("problem")
+    assert finding["message"].endswith("In the words of the source: the quota of your plan is used up")
+
+
+def test_a_campaign_that_waits_too_long_for_a_run_is_a_problem(project: FakeApi) -> None:
+    project.on("health", health(oldest_due=listed(), oldest_due_seconds=601))
+    [finding] = findings("problem")
+    assert "has waited for a run for 10 min" in finding["message"]
+
+
+def test_a_run_that_was_never_reported_is_a_warning(project: FakeApi) -> None:
+    run = {"run_id": ID, "closed_at": None, "launched": 0, "failed": 0, "duration_seconds": None}
+    project.on("health", health(runs=[run | {"opened_at": "2026-11-25T11:59:00Z"}]))
+    assert findings("warning") == []
+    project.on("health", health(runs=[run | {"opened_at": "2026-11-25T10:00:00Z"}]))
+    assert [finding["check"] for finding in findings("warning")] == ["runs"]
+
+
+def test_campaigns_that_cannot_be_looked_at_are_a_problem_and_hide_nothing_else(project: FakeApi) -> None:
+    project.on("doctor", answer(locks=[BLOCKER]))
+    project.on("health", refusal("55P03", 500))
+    first, second = findings("problem")
+    assert (first["check"], second["check"]) == ("locks", "campaigns")
+    assert "55P03" in second["message"]
+
+
+def test_looks_that_a_lock_keeps_are_one_finding(project: FakeApi) -> None:
+    project.on("doctor", answer({"system_user": "55P03", "tick": "55P03"}, system_user=None, tick=None))
+    [finding] = findings("problem")
+    assert finding["message"].endswith("from being looked at: system user, calls.")
+
+
+def test_a_name_in_the_environment_that_is_near_a_setting_is_pointed_out(
+    project: FakeApi, environ: pytest.MonkeyPatch
+) -> None:
+    environ.setenv("RUN_TIME_BUDGET", "20")
+    [finding] = findings("warning")
+    assert finding["message"] == "RUN_TIME_BUDGET is no setting. Is RUN_TIME_BUDGET_SECONDS meant?"
+    environ.setenv("RUN_TIME_BUDGET_SECONDS", "20")
+    assert findings("warning") == []
+
+
+def test_no_line_but_a_remedy_is_wider_than_the_terminal(project: FakeApi, environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("COLUMNS", "40")
+    project.on("health", health(held=stuck(name="Spring sale " * 9)))
+    lines = invoke("doctor").stdout.splitlines()
+    assert max(len(line) for line in lines if "→" not in line) <= 40
+
+
 def test_warnings_alone_are_exit_code_0(project: FakeApi) -> None:
-    project.on("doctor", answer(tick={"seconds_ago": None, "is_any_due": False}))
+    project.on("doctor", answer(tick=CALL | {"seconds_ago": None}))
     assert invoke("doctor").exit_code == 0
     assert [finding["check"] for finding in findings("warning")] == ["calls"]
 
@@ -182,8 +333,11 @@ def test_who_may_call_is_told_without_a_secret(project: FakeApi, environ: pytest
     [
         (refusal(None, 401), "key"),
         (refusal("PGRST202"), "migrations"),
-        (refusal("42501"), "migrations"),
+        (refusal("PGRST106"), "database"),
+        (refusal("42501"), "privileges"),
         ({"clock": 1.0}, "migrations"),
+        (refusal(None, 402), "database"),
+        (refusal("55P03", 500), "database"),
         (refusal(None, 404), "database"),
         (page(404), "database"),
         (refusal("57014", 500), "database"),
@@ -215,19 +369,19 @@ def test_a_look_that_failed_is_a_problem_with_its_code(project: FakeApi) -> None
 
 
 def test_what_was_cut_is_not_told_as_the_whole(project: FakeApi) -> None:
-    shared = {"organization_id": ID, "addresses": 2}
+    [shared] = contacts(addresses=2)["organizations"]
     project.on(
         "doctor",
         answer(
             memberships={"is_cut": True, "lacking": 1000, "named": [ID]},
-            duplicates={"contacts": 100_000, "is_sample": True, "organizations": [shared, shared]},
+            audiences={"contacts": 100_000, "is_sample": True, "organizations": [shared, shared]},
         ),
     )
     [memberships], [duplicates] = findings("problem"), findings("warning")
-    assert memberships["message"].startswith("At least 1000 organizations with scheduled campaigns")
-    assert duplicates["message"].startswith("4 addresses of more than one contact, in a sample of 100000 contacts")
+    assert memberships["message"].startswith("At least 1,000 organizations with scheduled campaigns")
+    assert duplicates["message"].startswith("4 addresses of more than one contact, in a sample of 100,000 contacts")
     project.on("doctor", answer(memberships={"is_cut": True, "lacking": 0, "named": []}))
-    assert "as far as these were looked at" in invoke("doctor").stdout
+    assert any("as far as these were looked at" in finding["message"] for finding in findings("ok"))
 
 
 @pytest.mark.parametrize(("ahead", "word"), [(60.0, "behind"), (-60.0, "ahead of")])

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from runner import errors
-from runner.errors import InvalidSettings, RunnerError
+from runner.errors import Impaired, InvalidSettings, RunnerError
 
 STATUSES = {
     "InvalidRequest": 400,
@@ -23,6 +23,7 @@ STATUSES = {
     "Unexpected": 500,
     "CertificatesUnreachable": 503,
     "Unreachable": 503,
+    "Impaired": 503,
     "Nonsense": 503,
     "StatementTimeout": 503,
     "RunClosed": 503,
@@ -53,10 +54,12 @@ def test_the_docstring_is_the_message(leaf: type[RunnerError]) -> None:
 
 
 @pytest.mark.parametrize("leaf", leaves(), ids=lambda leaf: leaf.__name__)
-def test_only_what_is_wrong_with_a_request_is_told_to_the_caller(leaf: type[RunnerError]) -> None:
+def test_the_caller_is_told_what_is_wrong_with_the_request_and_the_state_of_the_database(
+    leaf: type[RunnerError],
+) -> None:
     error = InvalidSettings(["CANARY"]) if leaf is InvalidSettings else leaf("CANARY")
     assert "CANARY" in str(error)
-    assert ("CANARY" in error.detail) == (leaf.status < 500)
+    assert ("CANARY" in error.detail) == (leaf.status < 500 or leaf is Impaired)
 
 
 def test_the_headers_that_http_demands_are_there() -> None:
@@ -65,5 +68,5 @@ def test_the_headers_that_http_demands_are_there() -> None:
     assert headers["MethodNotAllowed"] == {"Allow": "POST"}
     assert headers["HealthIsReadOnly"] == {"Allow": "GET, HEAD"}
     unavailable = [leaf for leaf in leaves() if leaf.status == 503]
-    assert len(unavailable) == 5
+    assert len(unavailable) == 6
     assert all(int(leaf.headers["Retry-After"]) > 0 for leaf in unavailable)

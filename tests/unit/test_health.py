@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 
 from runner.cli import cli
 from runner.settings import Settings
-from runner.status import duration
+from runner.terminal import duration
 from tests.support.fake_api import (
     CAMPAIGN,
     ORGANIZATION,
@@ -24,14 +24,15 @@ from tests.support.fake_api import (
     FakeApi,
     Reply,
     health,
+    listed,
     named,
     page,
     refusal,
+    stuck,
 )
 from tests.unit.test_endpoint import AUTHORIZED, problem, start
 
-DUE = {"campaign_id": CAMPAIGN, "organization_id": ORGANIZATION, "name": "Late", "scheduled_at": "2026-11-25T11:00:00Z"}
-FAILED = {"attempts": 10, "next_attempt_at": None, "last_error": "The database refused."}
+DUE = listed(name="Late")
 UNDER_WAY = {
     "state": "generating",
     "contacts_done": 450_000,
@@ -41,6 +42,9 @@ UNDER_WAY = {
     "recipients_inserted": 440_000,
     "since": "2026-11-25T11:59:00Z",
     "worked_at": "2026-11-25T11:59:59Z",
+    "attempts": 0,
+    "failed_with": None,
+    "last_error": None,
 }
 
 
@@ -71,7 +75,8 @@ class TestEndpoint:
         assert response.json == health()
         arguments = {"p_organization_id": None, "p_system_user_id": USER}
         roles = {"p_system_user_roles": ["owner", "admin", "member"]}
-        assert watched.calls == [("campaign_runner_health", arguments | roles)]
+        without_details = {"p_with_details": False}
+        assert watched.calls == [("campaign_runner_health", arguments | roles | without_details)]
 
     @pytest.mark.parametrize(("seconds", "status"), [(600, 200), (601, 503)])
     def test_a_campaign_that_waits_too_long_is_503_with_the_same_body(
@@ -92,21 +97,30 @@ class TestEndpoint:
         watched.on("health", late(3601))
         assert client.get("/health", headers=AUTHORIZED).status_code == 503
 
-    def test_what_waits_for_a_person_is_no_503(self, client: FlaskClient, watched: FakeApi) -> None:
-        """The runner is well, and calling it again mends nothing."""
-        watched.on("health", health(needs_attention=named(**FAILED)))
+    @pytest.mark.parametrize("condition", ["held", "needs_attention", "backing_off", "taken_over"])
+    def test_a_campaign_that_is_not_launched_is_503_and_a_line_in_the_log(
+        self, client: FlaskClient, watched: FakeApi, condition: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        client.get("/health", headers=AUTHORIZED)
+        assert capsys.readouterr().err == ""
+        watched.on("health", health(**{condition: stuck()}))
+        assert client.get("/health", headers=AUTHORIZED).status_code == 503
+        (line,) = capsys.readouterr().err.splitlines()
+        entry = json.loads(line)
+        assert (entry["severity"], entry["event"], entry[condition]) == ("WARNING", "campaign_stuck", 1)
+
+    def test_what_is_under_way_or_has_no_time_is_no_503(self, client: FlaskClient, watched: FakeApi) -> None:
+        watched.on("health", health(generating=stuck(**UNDER_WAY), unscheduled=named()))
         assert client.get("/health", headers=AUTHORIZED).status_code == 200
 
     def test_a_campaign_that_waits_too_long_is_in_the_log(
         self, client: FlaskClient, watched: FakeApi, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        client.get("/health", headers=AUTHORIZED)
-        assert capsys.readouterr().err == ""
         watched.on("health", late(1200))
         client.get("/health", headers=AUTHORIZED)
         (line,) = capsys.readouterr().err.splitlines()
-        assert json.loads(line)["severity"] == "WARNING"
-        assert "1200 s" in json.loads(line)["message"]
+        entry = json.loads(line)
+        assert (entry["severity"], entry["late_seconds"]) == ("WARNING", 1200)
 
     def test_head_is_the_same_without_the_body(self, client: FlaskClient, watched: FakeApi) -> None:
         watched.on("health", late(1200))
@@ -171,57 +185,90 @@ def invoke(*arguments: str) -> Result:
 class TestStatus:
     def test_it_shows_how_things_are(self, watched: FakeApi) -> None:
         run = {"run_id": USER, "opened_at": "2026-11-25T11:56:58Z", "closed_at": "2026-11-25T11:57:00Z"}
+        failing = {"attempts": 3, "next_attempt_at": "2026-11-25T12:04:00Z", "detail": "the quota of Ann is used up"}
         watched.on(
             "health",
             health(
                 due={"count": 10_000, "is_capped": True},
-                generating=named(**UNDER_WAY),
-                backing_off=named(**FAILED | {"attempts": 3, "next_attempt_at": "2026-11-25T12:04:00Z"}),
+                generating=stuck(**UNDER_WAY | {"stalled_since": "2026-11-25T11:50:00Z"}),
+                backing_off=stuck(**failing),
+                upcoming=[listed(name="Summer sale", scheduled_at="2062-07-01T10:00:00Z", organization_name=None)],
                 runs=[run | {"launched": 7, "failed": 1, "duration_seconds": 2.0}],
             ),
         )
-        result = invoke("status")
-        assert result.exit_code == 0
         assert (
-            result.stdout
+            invoke("status").stdout
             == f"""\
-Last tick:          12 s ago
-Last run ended:     3 min ago
-Due:                10000+
-Longest free wait:  none
-Without a time:     0
-Generating:         1
-Backing off:        1
-Held, too late:     0
-Needs attention:    0
+Last call       12 s ago
+Last run ended  3 min ago
+Due             10,000+
+Longest wait    none
 
-BACKING OFF  ID                                    ATTEMPTS  NEXT ATTEMPT  LAST ERROR
-Spring sale  {CAMPAIGN}  3         in 4 min      The database refused.
+Need attention: none
 
-GENERATING   ID                                    STATE       DONE  CONTACTS                    INSERTED  SINCE
-Spring sale  {CAMPAIGN}  generating  45 %  450,000 of about 1,000,000  440,000   1 min ago
+Held, too late: none
 
-LAST RUNS  RUN                                   LAUNCHED  FAILED  TOOK
-3 min ago  {USER}  7         1       2 s
+Taken over: none
+
+Failing: 1
+  Spring sale
+    {CAMPAIGN}
+    of Acme {ORGANIZATION}
+    due for 2 min, 3 failed attempts, tried again in 4 min
+    The database refused.
+    In the words of the source: the quota of Ann is used up
+
+Under way: 1
+  Spring sale
+    {CAMPAIGN}
+    45 % [####......] generating
+    450,000 of about 1,000,000 contacts, 440,000 recipients written
+    since 1 min ago, 2 min late
+    of Acme {ORGANIZATION}
+    stalled: no step has worked on it since 10 min ago
+
+Without a time: none
+
+Next:
+  Summer sale
+    {CAMPAIGN}
+    at 2062-07-01 10:00:00 UTC
+    of organization {ORGANIZATION}
+
+Last runs:
+  {USER}
+    3 min ago, 7 launched, 1 failed, took 2.0 s
 """
         )
+
+    @pytest.mark.parametrize(("columns", "widest"), [(40, 40), (80, 80), (300, 100)])
+    def test_no_line_is_wider_than_the_terminal(
+        self, watched: FakeApi, columns: int, widest: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        words = {"name": "Spring sale " * 9, "last_error": "The database refused. " * 9, "detail": "no " * 99}
+        watched.on("health", health(held=stuck(**words), generating=stuck(**UNDER_WAY | words), oldest_due=DUE))
+        lines = invoke("status").stdout.splitlines()
+        assert max(map(len, lines)) <= widest
+        assert max(map(len, lines)) > widest - 15
 
     @pytest.mark.parametrize(
         ("changes", "code"),
         [
             ({}, 0),
-            ({"backing_off": named(**FAILED)}, 0),
-            ({"generating": named(**UNDER_WAY)}, 0),
+            ({"generating": stuck(**UNDER_WAY)}, 0),
+            ({"unscheduled": named()}, 0),
             ({"oldest_due": DUE, "oldest_due_seconds": 600}, 0),
             ({"oldest_due": DUE, "oldest_due_seconds": 601}, 1),
-            ({"held": named(**FAILED)}, 1),
-            ({"needs_attention": named(**FAILED)}, 1),
-            ({"unscheduled": named()}, 1),
+            ({"backing_off": stuck()}, 1),
+            ({"held": stuck()}, 1),
+            ({"needs_attention": stuck()}, 1),
+            ({"taken_over": stuck()}, 1),
         ],
         ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
     )
     @pytest.mark.parametrize("option", [[], ["--json"]], ids=["text", "json"])
-    def test_exit_code_1_says_that_something_needs_a_person_or_is_too_late(
+    def test_exit_code_1_says_that_a_due_campaign_is_not_being_launched(
         self, watched: FakeApi, changes: dict[str, Any], code: int, option: list[str]
     ) -> None:
         watched.on("health", health(**changes))
@@ -229,13 +276,13 @@ LAST RUNS  RUN                                   LAUNCHED  FAILED  TOOK
 
     def test_what_is_too_late_is_called_that(self, watched: FakeApi) -> None:
         watched.on("health", late(7300))
-        line = f"Longest free wait:  2 h (too late: over 10 min), Late {CAMPAIGN}"
-        assert line in invoke("status").stdout.splitlines()
+        assert "Longest wait    2 h 1 min (too late: over 10 min), Late" in invoke("status").stdout
 
-    def test_json_is_the_body_of_get_health(self, watched: FakeApi) -> None:
-        watched.on("health", health(generating=named(**UNDER_WAY)))
-        result = invoke("status", "--json")
-        assert json.loads(result.stdout) == health(generating=named(**UNDER_WAY))
+    def test_json_is_the_body_of_get_health_with_details(self, watched: FakeApi) -> None:
+        answer = health(generating=stuck(**UNDER_WAY), held=stuck(detail="no"))
+        watched.on("health", answer)
+        assert json.loads(invoke("status", "--json").stdout) == answer
+        assert watched.asked("health")[0]["p_with_details"] is True
 
     def test_one_organization_may_be_asked_for(self, watched: FakeApi) -> None:
         assert invoke("status", "--organization-id", ORGANIZATION).exit_code == 0
@@ -251,7 +298,7 @@ LAST RUNS  RUN                                   LAUNCHED  FAILED  TOOK
         evil = {"name": "\x1b[2Jevil"}
         watched.on(
             "health",
-            health(unscheduled=named(**evil), oldest_due=DUE | evil, oldest_due_seconds=1, held=named(**FAILED | evil)),
+            health(unscheduled=named(**evil), oldest_due=DUE | evil, oldest_due_seconds=1, held=stuck(**evil)),
         )
         assert "\x1b" not in invoke("status").stdout
 
@@ -264,7 +311,19 @@ LAST RUNS  RUN                                   LAUNCHED  FAILED  TOOK
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(-1, "0 s"), (0, "0 s"), (59.9, "59 s"), (60, "1 min"), (3599, "59 min"), (7200, "2 h"), (200_000, "2 d")],
+    [
+        (-1, "0 s"),
+        (0, "0 s"),
+        (0.25, "0.2 s"),
+        (9.94, "9.9 s"),
+        (9.96, "9 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (3599, "59 min"),
+        (7200, "2 h"),
+        (12_000, "3 h 20 min"),
+        (200_000, "2 d 7 h"),
+    ],
 )
 def test_a_length_of_time_has_one_unit(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -36,13 +36,17 @@ def record(**changes: Any) -> dict[str, Any]:
         "attempts": 0,
         "next_attempt_at": None,
         "waits_for_a_person": False,
+        "condition": "launched",
+        "failed_with": None,
         "error": None,
+        "detail": None,
     }
     return launched | changes
 
 
 UNDER_WAY = {
     "state": "generating",
+    "condition": "generating",
     "closed_at": None,
     "duration_seconds": None,
     "late_seconds": None,
@@ -77,10 +81,10 @@ def test_a_launch_reads_well(ledger: FakeApi) -> None:
     assert shown(ledger, history(record())) == [
         "Spring sale: sending",
         "",
-        "launched at 2026-12-01 11:02:03 UTC, after 1:01:33",
+        "launched at 2026-12-01 11:02:03 UTC, after 1 h 1 min",
         "  schedule        2026-12-01 10:00:00 UTC",
         "  opened          2026-12-01 10:00:30 UTC",
-        "  late by         30.2 s",
+        "  late by         30 s",
         "  recipients      2, of which 2 inserted",
         "  contacts        9",
         "  excluded        country 1, unsubscribed 6",
@@ -106,10 +110,30 @@ def test_json_is_what_the_ledger_says(ledger: FakeApi) -> None:
         ({}, "  recipients  2 written up to now"),
         ({"error": "No \x1b table.", "attempts": 1}, "  last error  No ? table."),
         ({"attempts": 4}, "  failures    4"),
+        ({"detail": "quota of Ann", "attempts": 1}, "  in its words  quota of Ann"),
+        ({"condition": "failing"}, "generating: is tried again by the next call"),
+        (
+            {"condition": "resting"},
+            "generating: rests, as the campaign is sending or not due. The runner goes on",
+        ),
+        (
+            {"condition": "taken_over"},
+            "generating: taken over. A person set the campaign to sending before its audience",
+        ),
     ],
 )
 def test_a_launch_that_is_not_over_says_how_it_stands(changes: dict[str, Any], line: str, ledger: FakeApi) -> None:
     assert line in shown(ledger, history(record(**(UNDER_WAY | changes))))
+
+
+def test_an_abandoned_launch_says_why(ledger: FakeApi) -> None:
+    lines = shown(ledger, history(record(state="abandoned", condition="abandoned")))
+    assert lines[2] == "abandoned at 2026-12-01 11:02:03 UTC: the campaign was deleted"
+
+
+def test_an_exclusion_that_kept_no_contact_out_is_named(ledger: FakeApi) -> None:
+    lines = shown(ledger, history(record(unmatched={"exclude_tags": ["VIP", "staff"], "exclude_countries": []})))
+    assert "  unmatched exclude_tags  VIP, staff" in lines
 
 
 def test_recipients_from_before_are_told_apart(ledger: FakeApi) -> None:

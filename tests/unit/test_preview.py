@@ -217,7 +217,7 @@ def test_ctrl_c_says_that_nothing_was_written(campaign: FakeApi) -> None:
 
     campaign.before = interrupt
     result = invoke("preview", CAMPAIGN)
-    assert result.exit_code == 3
+    assert result.exit_code == 130
     assert result.stderr == "Error: interrupted; nothing was written.\n"
 
 

@@ -20,7 +20,7 @@ from runner.cli import cli
 from runner.health import Health
 from runner.progress import Screen, Speed, lines
 from runner.settings import Settings
-from tests.support.fake_api import CAMPAIGN, ROW_DATA, FakeApi, health, named, report, step
+from tests.support.fake_api import CAMPAIGN, ROW_DATA, FakeApi, health, report, step, stuck
 from tests.unit.test_health import UNDER_WAY
 
 
@@ -43,7 +43,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 
 def under_way(**changes: Any) -> Health:
-    return Health.model_validate(health(generating=named(**UNDER_WAY | changes)))
+    return Health.model_validate(health(generating=stuck(**UNDER_WAY | changes)))
 
 
 class TestWhoSeesIt:
@@ -91,17 +91,18 @@ class TestLines:
     def test_a_campaign_shows_rows_rate_and_time_left(self) -> None:
         now = under_way()
         assert lines(now, {UUID(CAMPAIGN): 50_000.0}) == [
-            "Spring sale  generating 45 %  450,000 of about 1,000,000 contacts  440,000 rows  50,000/s  11 s left",
+            " 45 % [####......]  11 s left  50,000/s  Spring sale  generating  450,000 of about 1,000,000 contacts"
+            "  440,000 recipients",
             "0 due, 1 of them under way",
         ]
 
     def test_what_is_not_known_is_left_out(self) -> None:
         now = under_way(contacts_total=None, percent=None)
-        assert lines(now, {})[0] == "Spring sale  generating  450,000 contacts  440,000 rows"
-        assert lines(now, {UUID(CAMPAIGN): 2.0})[0].endswith("440,000 rows  2/s")
+        assert lines(now, {})[0] == "Spring sale  generating  450,000 contacts  440,000 recipients"
+        assert lines(now, {UUID(CAMPAIGN): 2.0})[0].startswith("2/s  Spring sale")
 
     def test_a_long_name_leaves_room_for_the_figures(self) -> None:
-        assert lines(under_way(name="x" * 33), {})[0].startswith("x" * 31 + "…  generating")
+        assert "  " + "x" * 31 + "…  generating" in lines(under_way(name="x" * 33), {})[0]
 
     def test_nothing_under_way_is_nothing_to_see(self) -> None:
         assert lines(Health.model_validate(health()), {}) == []
@@ -190,16 +191,16 @@ class TestWatching:
     def test_stderr_is_what_it_was_afterwards_and_the_thread_has_ended(
         self, terminal: Terminal, watched: FakeApi
     ) -> None:
-        watched.on("health", health(generating=named(**UNDER_WAY)))
+        watched.on("health", health(generating=stuck(**UNDER_WAY)))
         threads = threading.active_count()
         with self.watching(terminal, watched, calls=3):
             assert sys.stderr is not terminal
-        assert "Spring sale  generating 45 %" in terminal.getvalue()
+        assert " 45 % [####......]  Spring sale" in terminal.getvalue()
         assert terminal.getvalue().endswith("\x1b[2F\x1b[J")
         assert threading.active_count() == threads
 
     def test_it_ends_with_a_run_that_fails(self, terminal: Terminal, watched: FakeApi) -> None:
-        watched.on("health", health(generating=named(**UNDER_WAY)))
+        watched.on("health", health(generating=stuck(**UNDER_WAY)))
         threads = threading.active_count()
         with pytest.raises(KeyboardInterrupt), self.watching(terminal, watched, calls=3):
             raise KeyboardInterrupt
@@ -208,7 +209,7 @@ class TestWatching:
     def test_a_database_that_does_not_answer_is_asked_again_and_not_complained_of(
         self, terminal: Terminal, watched: FakeApi
     ) -> None:
-        watched.on("health", httpx.ConnectError(ROW_DATA), health(generating=named(**UNDER_WAY)))
+        watched.on("health", httpx.ConnectError(ROW_DATA), health(generating=stuck(**UNDER_WAY)))
         with self.watching(terminal, watched, calls=3):
             pass
         assert "Spring sale" in terminal.getvalue()

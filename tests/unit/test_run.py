@@ -12,6 +12,7 @@ import pytest
 from runner.database import Database
 from runner.errors import (
     DatabaseRefused,
+    Impaired,
     InvalidProject,
     Nonsense,
     OrganizationNotFound,
@@ -397,7 +398,7 @@ class TestRetries:
     def test_no_short_list_is_answered_when_the_report_fails(self, api: FakeApi, run: Any) -> None:
         api.on("step", step(launched=1, to_report=True))
         api.on("report", refusal("55P03", 500))
-        with pytest.raises(Unreachable, match="55P03"):
+        with pytest.raises(Impaired, match="55P03"):
             run()
 
     def test_a_report_of_another_shape_is_an_error(self, api: FakeApi, run: Any) -> None:
