@@ -13,6 +13,7 @@ import psycopg
 from local.function import Function
 from local.serve import add_demo_data, curl, function_environment
 from local.stack import Stack
+from runner.terminal import table, wrapped
 
 # What supabase/seed.sql must become: status and number of recipients.
 EXPECTED = {
@@ -50,15 +51,20 @@ def run() -> None:
         environment = function_environment(stack.project)
         click.echo("Starting the function …\n")
         with Function(environment) as function:
-            click.echo(f"{curl(function.url, environment['RUNNER_TOKENS'])}\n")
+            click.echo("Before:\n")
+            _show(before)
+            click.echo(f"The call:\n\n{curl(function.url, environment['RUNNER_TOKENS'])}\n")
             first, seconds = _call(function, environment["RUNNER_TOKENS"])
+            click.echo(f"The answer, after {seconds:.2f} s:\n")
+            _tell(first)
             after = _campaigns(connection)
-            _show(before, after)
-            click.echo(f"That took {seconds:.2f} s. The same request again:\n")
+            click.echo("After:\n")
+            _show(after)
             second, seconds = _call(function, environment["RUNNER_TOKENS"])
             _check(first, second, after, _campaigns(connection))
-            click.echo(f"That took {seconds:.2f} s, and changed nothing.")
-    click.echo("Everything is stopped, and its data thrown away.")
+            click.echo(f"The same call again took {seconds:.2f} s, and changed nothing.")
+    click.echo("Everything is stopped, and its data thrown away.\n")
+    click.echo("Next: `make serve SEED=1` keeps it running with this data; the README shows how to call it.")
 
 
 def _call(function: Function, token: str) -> tuple[dict[str, Any], float]:
@@ -69,7 +75,6 @@ def _call(function: Function, token: str) -> tuple[dict[str, Any], float]:
     seconds = time.perf_counter() - started
     if response.status_code != 200:
         raise click.ClickException(f"The function answered {response.status_code}: {response.text}")
-    click.echo(f"{response.text}\n")
     body: dict[str, Any] = response.json()
     return body, seconds
 
@@ -87,12 +92,19 @@ def _campaigns(connection: psycopg.Connection) -> list[Campaign]:
     return [Campaign(*row) for row in rows]
 
 
-def _show(before: list[Campaign], after: list[Campaign]) -> None:
-    click.echo(f"{'campaign':24} {'organization':13} {'status':24} {'recipients':>16}")
-    click.echo(f"{'':24} {'':13} {'before → after':24} {'before → after':>16}")
-    for old, new in zip(before, after, strict=True):
-        status, recipients = f"{old.status} → {new.status}", f"{old.recipients:,} → {new.recipients:,}"
-        click.echo(f"{new.name:24} {new.organization:13} {status:24} {recipients:>16}")
+def _show(campaigns: list[Campaign]) -> None:
+    rows = [(c.name, c.organization, c.status, f"{c.recipients:,}") for c in campaigns]
+    click.echo(table(("CAMPAIGN", "ORGANIZATION", "STATUS", "RECIPIENTS"), rows) + "\n")
+
+
+def _tell(answer: dict[str, Any]) -> None:
+    click.echo(f"  processed_count: {answer['processed_count']}")
+    for campaign in answer["campaigns"]:
+        change = f"{campaign['previous_status']} → {campaign['new_status']}"
+        click.echo(f"  campaigns: {campaign['name']}, {change}, {campaign['recipient_count']:,} recipients")
+    for error in answer["errors"]:
+        click.echo(f"  errors: {error['campaign_id']}")
+        click.echo("\n".join(wrapped(error["error"], 4)))
     click.echo()
 
 

@@ -130,6 +130,7 @@ def test_a_deployment_that_fails_anywhere_is_completed_by_the_next(
     assert {name: cloud.state[name] for name in made} == {name: state_of_a_deployment[name] for name in made}
     assert {policy["displayName"] for policy in cloud.state["policies"].values()} == {
         "Campaign runner: errors",
+        "Campaign runner: a due campaign is not being launched",
         "Campaign runner: no successful tick",
     }
     assert all(list(secret["versions"]) == ["1"] for secret in cloud.state["secrets"].values())
@@ -441,4 +442,4 @@ def test_the_real_gcloud_understands_every_command_and_the_api_every_policy(clou
     cloud.deploy("--destroy", "--yes")
     unique = {tuple(call.arguments) for call in cloud.calls}
     assert len(unique) > 50
-    assert parse_by_gcloud([*unique], tmp_path) == {"parsed": len(unique), "policies": 2}
+    assert parse_by_gcloud([*unique], tmp_path) == {"parsed": len(unique), "policies": 3}

@@ -418,13 +418,14 @@ def test_on_a_terminal_a_run_is_readable(service: Service, environment: dict[str
         subprocess.run(
             [sys.executable, "-m", "runner", "run"],
             cwd=ROOT,
-            env=environment,
+            env={**environment, "LOG_LEVEL": "INFO"},
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             check=True,
             timeout=60,
         )
-        launched, finished = (terminal.readline().decode().rstrip() for _ in range(2))
+        os.set_blocking(ours, False)
+        launched, finished = terminal.read().decode().splitlines()
     assert re.fullmatch(
         rf"\d\d:\d\d:\d\d INFO     A campaign was launched to 3 recipients\.  run_id=\S+  event=campaign_launched"
         rf"  campaign_id={campaign}  organization_id={organization}  recipients=3",

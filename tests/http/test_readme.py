@@ -44,8 +44,8 @@ def test_the_shell_commands_launch_what_is_due(service: Service, tmp_path: Path)
     assert "3 recipients, of 3 contacts." in before
     assert "3, of which 3 inserted" in after
     assert "0 problems, " in after
-    assert "LAST RUNS" in after
-    assert after.splitlines()[-1] == "0 freed for the next run."
+    assert "Last runs:" in after
+    assert after.splitlines()[-1] == "0 campaigns will be tried by the next run."
 
 
 def test_the_settings_of_make_serve_are_put_into_the_environment(service: Service, tmp_path: Path) -> None:

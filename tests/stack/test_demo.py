@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,5 +30,9 @@ def test_make_run_plays_the_main_job_and_shows_before_and_after(tmp_path: Path) 
         timeout=120,
     ).stdout
 
-    assert "Newsletter to 25,000     Northwind     scheduled → sending            0 → 25,000" in played
-    assert played.splitlines()[-1] == "Everything is stopped, and its data thrown away."
+    before, after = played.split("After:")
+    assert re.search(r"Newsletter to 25,000 +Northwind +scheduled +0\n", before)
+    assert "campaigns: Newsletter to 25,000, scheduled → sending, 25,000 recipients" in before
+    assert re.search(r"Newsletter to 25,000 +Northwind +sending +25,000\n", after)
+    assert "Everything is stopped, and its data thrown away." in after
+    assert max(map(len, played.splitlines())) <= 100
