@@ -23,6 +23,18 @@ class UnmatchedNames(BaseModel):
     emails_not_looked_up: int = Field(ge=0, strict=True)  # beyond the first 10,000
 
 
+class LooksWrong(BaseModel):
+    """What looks wrong in the first contacts of an organization, by their ids: numbers."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    contacts: int = Field(ge=0, strict=True)  # that were looked at
+    addresses: int = Field(ge=0, strict=True)  # which several contacts share
+    mobiles: int = Field(ge=0, strict=True)  # which several contacts without an address share
+    malformed: int = Field(ge=0, strict=True)  # addresses
+    unknown: int = Field(ge=0, strict=True)  # contacts without is_subscribed
+
+
 class OpenLaunch(BaseModel):
     """A launch of a campaign that has begun and is not over."""
 
@@ -52,6 +64,7 @@ class CampaignPreview(BaseModel):
     excluded: dict[StrictStr, int]
     sample: tuple[StrictStr, ...]  # addresses of the first recipients, by their ids
     unmatched: UnmatchedNames
+    looks_wrong: LooksWrong
     outsiders: int = Field(ge=0, strict=True)
     generates: StrictBool  # False: recipients were there before any launch, and stay as they are
     pages: int = Field(ge=1, strict=True)  # in which the contacts were read, one after the other

@@ -11,7 +11,7 @@ from runner.clock import Clock
 from runner.pages import Pages
 from runner.settings import Settings
 from runner.stop import Stop
-from runner.terminal import Progress, moment, printable, table
+from runner.terminal import Progress, counted, moment, table, wrapped
 
 NAMES_SHOWN = 20  # of each list, to a person; in JSON there are all
 
@@ -42,7 +42,7 @@ def preview(settings: Settings, campaign_id: UUID) -> CampaignPreview:
                 return page.preview
             cursor = page.cursor
             rate = page.contacts / max(clock.now() - began, 0.001)
-            progress.show(f"{page.contacts:,} contacts judged, {rate:,.0f} a second …")
+            progress.show(f"{page.contacts:,} contacts evaluated, {rate:,.0f} a second …")
     finally:
         progress.clear()
 
@@ -73,6 +73,16 @@ def warnings(found: CampaignPreview) -> list[str]:
             f"{found.outsiders} recipients are no contacts of the organization: a launch leaves them alone, and they "
             "are counted."
         )
+    wrong = found.looks_wrong
+    if wrong.malformed:
+        said.append(f"{counted(wrong.malformed, 'address')} malformed, {_of(found)}: each is mailed as it is.")
+    if wrong.unknown:
+        said.append(
+            f"{counted(wrong.unknown, 'contact')} without is_subscribed, {_of(found)}: each counts as subscribed."
+        )
+    if wrong.mobiles:
+        shared = counted(wrong.mobiles, "mobile number")
+        said.append(f"{shared} of several contacts without an address, {_of(found)}: each of these gets the campaign.")
     if not found.recipient_count:
         said.append("Nobody gets it: a launch would set it to sending without a recipient.")
     if found.unmatched.emails_not_looked_up:
@@ -81,6 +91,11 @@ def warnings(found: CampaignPreview) -> list[str]:
             "numbers are right all the same."
         )
     return said
+
+
+def _of(found: CampaignPreview) -> str:
+    looked = found.looks_wrong.contacts
+    return f"in all {looked:,} contacts" if looked == found.contacts else f"in the first {counted(looked, 'contact')}"
 
 
 def as_json(found: CampaignPreview) -> str:
@@ -95,24 +110,29 @@ def as_text(found: CampaignPreview) -> str:
     """The preview for a person."""
     schedule = f"for {moment(found.scheduled_at)}" if found.scheduled_at else "without a time"
     lines = [
-        f"{printable(found.name)} ({found.campaign_id}): {printable(found.status)}, {schedule}",
-        f"{found.recipient_count:,} recipients, of {found.contacts:,} contacts.",
+        *wrapped(found.name or "(without a name)"),
+        f"  {found.campaign_id}",
+        *wrapped(f"{found.status}, {schedule}", 2),
+        *wrapped(f"{found.recipient_count:,} recipients, of {found.contacts:,} contacts.", 2),
     ]
     if found.excluded:
         reasons = sorted(found.excluded.items(), key=lambda reason: (-reason[1], reason[0]))
         lines += ["", table(("LEFT OUT BECAUSE", "CONTACTS"), [(reason, f"{number:,}") for reason, number in reasons])]
     if found.sample:
-        lines += ["", "Some of the recipients:", *(f"  {printable(address)}" for address in found.sample)]
+        lines += ["", "Some of the recipients:", *(line for address in found.sample for line in wrapped(address, 2))]
     for rule, names in found.unmatched.model_dump(exclude={"emails_not_looked_up"}).items():
         if names:
-            shown = ", ".join(printable(name) or "''" for name in names[:NAMES_SHOWN])
-            more = f", and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-            lines += ["", f"Nobody matches, in {rule}: {shown}{more}"]
-    lines += [f"\nWarning: {printable(warning)}" for warning in warnings(found)]
+            shown = ", ".join(name or "''" for name in names[:NAMES_SHOWN])
+            more = f", and {len(names) - NAMES_SHOWN:,} more" if len(names) > NAMES_SHOWN else ""
+            lines += ["", *wrapped(f"No contact matches, in {rule}: {shown}{more}")]
+    for warning in warnings(found):
+        lines += ["", *wrapped(f"Warning: {warning}")]
     if found.pages > 1:
         lines += [
             "",
-            f"The contacts were read in {found.pages} parts, one after the other: whoever changed meanwhile is counted "
-            "as at the moment at which that part was read.",
+            *wrapped(
+                f"The contacts were read in {found.pages} parts, one after the other. A contact that changed meanwhile "
+                "is counted as at the moment of its part."
+            ),
         ]
     return "\n".join(lines)

@@ -465,6 +465,7 @@ declare
     v_first constant uuid := '00000000-0000-0000-0000-000000000000';
     v_last constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
     v_max_sample constant integer := 10;
+    v_max_examined constant integer := 2000;
     v_campaign record;
     v_launch campaign_runner.launches;
     v_cursor jsonb := p_cursor::jsonb;
@@ -555,6 +556,9 @@ begin
             'sample', campaign_runner.addresses(v_sample),
             'unmatched',
                 campaign_runner.unmatched_names(p_campaign_id) || jsonb_build_object('exclude_countries', v_countries),
+            'looks_wrong', to_jsonb(
+                campaign_runner.examine_contacts(v_campaign.organization_id, v_max_examined)
+            ),
             'outsiders', v_outsiders,
             'generates', v_generates,
             'pages', v_pages,

@@ -46,6 +46,7 @@ def test_a_draft_without_a_schedule_can_be_previewed(
         "excluded": {"unsubscribed": 1},
         "sample": ["ann@example.org", "+41 79 000 00 00"],
         "unmatched": NOTHING_UNMATCHED,
+        "looks_wrong": {"contacts": 3, "addresses": 0, "mobiles": 0, "malformed": 0, "unknown": 0},
         "outsiders": 0,
         "generates": True,
         "pages": 1,

@@ -10,6 +10,7 @@ from click.testing import Result
 from tests.support.fake_api import CAMPAIGN, FakeApi, page, refusal
 from tests.unit.test_cli import invoke
 
+LOOKS_WRONG = {"contacts": 2, "addresses": 0, "mobiles": 0, "malformed": 0, "unknown": 0}
 UNMATCHED = {
     "include_emails": [],
     "include_tags": [],
@@ -32,6 +33,7 @@ def found(**changes: Any) -> dict[str, Any]:
         "excluded": {"country": 1, "unsubscribed": 6},
         "sample": ["ann@example.org", "bob@example.org"],
         "unmatched": UNMATCHED,
+        "looks_wrong": LOOKS_WRONG,
         "outsiders": 0,
         "generates": True,
         "pages": 1,
@@ -67,8 +69,10 @@ def test_the_preview_reads_well(campaign: FakeApi) -> None:
     assert result.exit_code == 0
     assert result.stderr == ""
     assert result.stdout.splitlines() == [
-        f"Spring sale ({CAMPAIGN}): draft, for 2026-12-01 10:00:00 UTC",
-        "2 recipients, of 9 contacts.",
+        "Spring sale",
+        f"  {CAMPAIGN}",
+        "  draft, for 2026-12-01 10:00:00 UTC",
+        "  2 recipients, of 9 contacts.",
         "",
         "LEFT OUT BECAUSE  CONTACTS",
         "unsubscribed      6",
@@ -82,7 +86,7 @@ def test_the_preview_reads_well(campaign: FakeApi) -> None:
 
 def test_a_campaign_without_a_time_is_told_as_one(campaign: FakeApi) -> None:
     campaign.on("preview_campaign", found(scheduled_at=None, has_schedule=False))
-    assert invoke("preview", CAMPAIGN).stdout.splitlines()[0].endswith("draft, without a time")
+    assert invoke("preview", CAMPAIGN).stdout.splitlines()[2] == "  draft, without a time"
 
 
 def test_json_has_the_keys_of_the_contract(campaign: FakeApi) -> None:
@@ -105,9 +109,9 @@ def test_json_has_the_keys_of_the_contract(campaign: FakeApi) -> None:
 def test_names_that_match_nobody_are_pointed_out(campaign: FakeApi) -> None:
     names = [f"nobody{n}@example.org" for n in range(22)]
     campaign.on("preview_campaign", found(unmatched=UNMATCHED | {"include_emails": names, "include_tags": ["V\x1bIP"]}))
-    lines = invoke("preview", CAMPAIGN).stdout.splitlines()
-    assert "Nobody matches, in include_tags: V?IP" in lines
-    [emails] = [line for line in lines if "include_emails" in line]
+    paragraphs = [" ".join(part.split()) for part in invoke("preview", CAMPAIGN).stdout.split("\n\n")]
+    assert "No contact matches, in include_tags: V?IP" in paragraphs
+    [emails] = [paragraph for paragraph in paragraphs if "include_emails" in paragraph]
     assert emails.endswith("nobody19@example.org, and 2 more")
 
 
@@ -122,6 +126,9 @@ def test_names_that_match_nobody_are_pointed_out(campaign: FakeApi) -> None:
         ({"launch": {"state": "generating", "inserted": 7, "waits_because": None}}, "half done, with 7 recipients"),
         ({"launch": {"state": "opened", "inserted": 0, "waits_because": "No table."}}, "waits: No table."),
         ({"outsiders": 3}, "3 recipients are no contacts"),
+        ({"looks_wrong": LOOKS_WRONG | {"malformed": 2}}, "2 addresses malformed, in the first 2 contacts"),
+        ({"looks_wrong": LOOKS_WRONG | {"unknown": 1}}, "1 contact without is_subscribed, in the first 2 contacts"),
+        ({"looks_wrong": LOOKS_WRONG | {"mobiles": 1}}, "1 mobile number of several contacts without an address"),
         ({"recipient_count": 0}, "Nobody gets it"),
         ({"unmatched": UNMATCHED | {"emails_not_looked_up": 4}}, "the last 4 were not looked up"),
     ],
@@ -131,7 +138,7 @@ def test_what_somebody_should_know_before_is_a_warning(
 ) -> None:
     [warning] = warnings(campaign, **changes)
     assert sentence in warning
-    assert f"Warning: {warning}" in invoke("preview", CAMPAIGN).stdout.splitlines()
+    assert f"Warning: {warning}" in " ".join(invoke("preview", CAMPAIGN).stdout.split())
 
 
 def test_a_campaign_that_is_planned_well_has_no_warning(campaign: FakeApi) -> None:
@@ -144,7 +151,7 @@ def test_pages_are_read_to_the_end_and_a_timeout_asks_for_less(campaign: FakeApi
     slow = refusal("57014", 500)
     campaign.on("preview_campaign", part(20_000, "a"), slow, part(30_000, "b"), page(502), found(pages=3))
     result = invoke("preview", CAMPAIGN)
-    assert result.stdout.splitlines()[-1].startswith("The contacts were read in 3 parts")
+    assert result.stdout.split("\n\n")[-1].startswith("The contacts were read in 3 parts")
     asked = [each["p_cursor"] for each in campaign.asked("preview_campaign")]
     assert asked == [None, "a", "a", "b", "b"]
     rows = [each["p_max_rows"] for each in campaign.asked("preview_campaign")]
@@ -159,7 +166,7 @@ def test_progress_is_for_a_terminal_alone(campaign: FakeApi, monkeypatch: pytest
     assert previewed().stderr == ""
     monkeypatch.setattr("runner.terminal.sys", Terminal())
     assert previewed().exit_code == 0
-    assert "20,000 contacts judged" in Terminal.shown
+    assert "20,000 contacts evaluated" in Terminal.shown
     assert Terminal.shown.endswith("\r\x1b[K")
 
 
