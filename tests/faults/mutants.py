@@ -24,12 +24,14 @@ ONE_FAILURE = 1  # pytest's exit code for tests that failed; others mean that th
 AUDIENCE = "supabase/migrations/20261124000400_create_audience.sql"
 LAUNCH = "supabase/migrations/20261124000500_create_launch.sql"
 STEP = "supabase/migrations/20261124000600_create_step.sql"
+HEALTH = "supabase/migrations/20261124000800_create_health.sql"
 SENDABLE = "supabase/migrations/20261124001100_create_sendable.sql"
 RULES = "tests/database/test_rules.py"
 FAILURES = "tests/database/test_failures.py"
 INTERFERENCE = "tests/database/test_interference.py"
 PERMUTATIONS = "tests/concurrency/test_permutations.py"
 VANISHING = "tests/concurrency/test_vanishing_contacts.py"
+TROUBLES = "tests/http/test_troubles.py"
 ISOLATION = "tests/concurrency/test_isolation.py"
 
 
@@ -635,6 +637,62 @@ MUTANTS = (
         "unmatched = case when l.generates then",
         "unmatched = case when false then",
         [RULES + "::test_an_exclusion_that_matches_no_contact_is_a_warning_of_the_launch"],
+    ),
+    Mutant(
+        "P12",
+        "a campaign whose backoff is over is named by no tool",
+        HEALTH,
+        "    when (p_launch).failed_with is not null then 'failing'\n",
+        "    when (p_launch).waiting = 'backoff' and (p_launch).next_attempt_at > now() then 'failing'\n",
+        ["tests/database/test_health.py::test_a_campaign_that_failed_is_no_late_one_until_its_next_attempt_is"],
+    ),
+    Mutant(
+        "P12",
+        "a campaign that a person set to sending in mid-launch is named by no tool",
+        HEALTH,
+        "when p_status = 'sending' and (p_launch).generates then 'taken_over'",
+        "when false then 'taken_over'",
+        [TROUBLES + "::test_a_campaign_that_a_person_set_to_sending_in_mid_launch"],
+    ),
+    Mutant(
+        "P12",
+        "the health says all is well while a campaign fails",
+        "runner/health.py",
+        "self.needs_attention, self.backing_off, self.taken_over)",
+        "self.needs_attention, self.taken_over)",
+        [TROUBLES + "::test_a_campaign_that_a_trigger_refuses"],
+    ),
+    Mutant(
+        "P12",
+        "a lock that has lasted leaves the answer complete",
+        STEP,
+        "v_locked := v_locked + (v_record.is_recorded and v_code in ('CR004', '55P03'))::integer;",
+        "v_locked := 0;",
+        [TROUBLES + "::test_a_row_that_a_person_locks"],
+    ),
+    Mutant(
+        "P12",
+        "a locked table is waited for until the statement timeout",
+        STEP,
+        "perform set_config('lock_timeout', '250ms', true);",
+        "perform set_config('lock_timeout', '0', true);",
+        [TROUBLES + "::test_a_table_that_a_person_locks"],
+    ),
+    Mutant(
+        "P9",
+        "the words of the source, which may hold row data, are in the answer of the health",
+        HEALTH,
+        "'detail', case when p_with_details then (p_launch).last_error_detail end",
+        "'detail', (p_launch).last_error_detail",
+        [TROUBLES + "::test_a_campaign_that_a_trigger_refuses"],
+    ),
+    Mutant(
+        "P12",
+        "the time of a run begins with its last step",
+        STEP,
+        "if v_contacts > 0 or v_launched + v_failed > 0 then\n            perform",
+        "if v_launched + v_failed > 0 then\n            perform",
+        ["tests/database/test_health.py::test_a_run_takes_as_long_as_from_its_first_step_to_its_report"],
     ),
 )
 
