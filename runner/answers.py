@@ -5,7 +5,7 @@ Apart from `models`, which a function imports when it starts: there nobody asks 
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, model_validator
@@ -183,6 +183,16 @@ class Lack(BaseModel):
     named: tuple[UUID, ...]
 
 
+class Requirement(BaseModel):
+    """What the project lacks; `remedy` is the SQL that mends it, or a sentence."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    severity: Literal["error", "warning", "note"]
+    lack: StrictStr
+    remedy: StrictStr
+
+
 class Grant(BaseModel):
     """What the key's role lacks; `statement` grants it."""
 
@@ -247,7 +257,7 @@ class Facts(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     version: StrictStr | None = None  # the number of the last migration
-    requirements: tuple[StrictStr, ...] | None = None  # what the tables lack
+    requirements: tuple[Requirement, ...] | None = None  # what the tables lack
     grants: tuple[Grant, ...] | None = None  # that are missing
     writing: StrictStr | None = None  # the SQLSTATE with which the database refuses to write
     locks: tuple[Blocker, ...] | None = None

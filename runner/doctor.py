@@ -207,8 +207,9 @@ def _database(answer: DoctorAnswer, settings: Settings) -> Iterator[Finding]:
     yield from _failed_looks(answer)
     if "version" not in answer.errors:
         yield _version(facts.version)
-    for lack in facts.requirements or ():
-        yield _found("table", f"{lack}.")
+    for requirement in facts.requirements or ():
+        trouble = "table" if requirement.severity == "error" else "odd_table"
+        yield _found(trouble, f"{requirement.lack}.", remedy=requirement.remedy)
     if facts.requirements == ():
         yield Finding("tables", "ok", "They have all columns and keys that are needed.")
     for grant in facts.grants or ():

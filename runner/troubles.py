@@ -90,7 +90,13 @@ TROUBLES = {
         "a table is locked, so that a check could not read it",
         "End the session that holds the lock.",
     ),
-    "table": Trouble("tables", "problem", "a table or column is missing, or of another type", "Correct the table."),
+    "table": Trouble(
+        "tables",
+        "problem",
+        "a table or column is missing, of another type, or refuses what the runner writes",
+        "{remedy}",
+    ),
+    "odd_table": Trouble("tables", "warning", "something about the tables may be meant otherwise", "{remedy}"),
     "grant": Trouble("privileges", "problem", "the key's role lacks a privilege", "{statement}"),
     "closed": Trouble(
         "privileges",

@@ -4,47 +4,6 @@
 -- Rerun:   safe; a table that exists is left exactly as it is, with its policies and grants.
 -- Undo:    the tables hold your data: supabase/uninstall.sql leaves them.
 
-create schema if not exists campaign_runner;
-comment on schema campaign_runner is 'Campaign runner: its ledger and its private functions. Not exposed over REST.';
-revoke all on schema campaign_runner from public, anon, authenticated;
-grant usage on schema campaign_runner to service_role;
-
-create or replace function campaign_runner.has_index(
-    p_table regclass,
-    p_columns text[],
-    p_unique boolean default false
-)
-returns boolean
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    -- Only a whole, valid index counts. A unique one must have exactly these columns, in any order, and be checked at
-    -- once (`on conflict` cannot use a deferrable constraint); another one must start with them, in this order.
-    select exists (
-        select from pg_catalog.pg_index i
-        cross join lateral (
-            select pg_catalog.array_agg(a.attname::text order by k.position) as columns
-            from pg_catalog.unnest(i.indkey::smallint[]) with ordinality as k (attnum, position)
-            join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-            where k.position <= i.indnkeyatts
-        ) key
-        where i.indrelid = p_table
-            and i.indisvalid
-            and i.indpred is null
-            and not (0 = any (i.indkey::smallint[]))
-            and case
-                when p_unique
-                    then i.indisunique and i.indimmediate and key.columns @> p_columns and key.columns <@ p_columns
-                else key.columns[1:pg_catalog.cardinality(p_columns)] = p_columns
-            end
-    );
-$$;
-comment on function campaign_runner.has_index(regclass, text[], boolean) is
-    'Whether the table has a complete, valid index that leads with these columns (unique: on exactly these columns).';
-revoke execute on function campaign_runner.has_index(regclass, text[], boolean) from public, anon, authenticated;
-grant execute on function campaign_runner.has_index(regclass, text[], boolean) to service_role;
-
 create or replace function campaign_runner.add_tenant_key(
     p_table text,
     p_column text,
@@ -95,10 +54,6 @@ begin
         v_required || case when to_regclass('public.campaigns') is null then v_optional else '{}' end
     ) as t (name)
     where to_regclass('public.' || t.name) is null;
-
-    if cardinality(v_new) > 0 and (to_regprocedure('auth.uid()') is null or to_regclass('auth.users') is null) then
-        raise exception 'campaign runner: auth.users and auth.uid() are missing: this is not a Supabase database';
-    end if;
 
     if 'organizations' = any (v_new) then
         create table public.organizations (

@@ -405,7 +405,7 @@ begin
             return to_jsonb(campaign_runner.schema_version());
 
         when 'requirements' then
-            return to_jsonb(array(select m from campaign_runner.missing_requirements() m));
+            return (select coalesce(jsonb_agg(to_jsonb(c)), '[]') from campaign_runner.check_project() c);
 
         when 'grants' then
             return (select coalesce(jsonb_agg(to_jsonb(m)), '[]') from campaign_runner.missing_grants() m);

@@ -69,7 +69,17 @@ def test_nothing_is_found_where_all_is_well(organization: UUID, factory: Factory
 @pytest.mark.parametrize(
     ("harm", "fact", "value"),
     [
-        ("alter table contacts rename country to land", "requirements", ["column public.contacts.country is missing"]),
+        (
+            "alter table contacts rename country to land",
+            "requirements",
+            [
+                {
+                    "severity": "error",
+                    "lack": "column public.contacts.country is missing",
+                    "remedy": "alter table public.contacts add column country text;",
+                }
+            ],
+        ),
         ("delete from profiles", "system_user", False),
     ],
 )
@@ -315,7 +325,8 @@ def test_a_look_that_fails_leaves_the_others_and_tells_no_row(
     database.execute("alter table profiles rename to people")
     answer = automation().doctor()
     assert answer["errors"] == {"version": "42883", "system_user": "42P01"}
-    assert answer["facts"]["requirements"] == ["table public.profiles is missing"]
+    [lack] = answer["facts"]["requirements"]
+    assert (lack["lack"], lack["remedy"]) == ("table public.profiles is missing", "Apply supabase/migrations.")
     assert answer["facts"]["schedules"]["lacking"] == 1
 
 

@@ -124,8 +124,8 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
             "Deploy the newer version",
         ),
         (
-            {"requirements": ["column public.contacts.country is missing"]},
-            *("problem", "tables", "column public.contacts.country is missing.", "Correct the table."),
+            {"requirements": [{"severity": "error", "lack": "column a.b is missing", "remedy": "alter table a;"}]},
+            *("problem", "tables", "column a.b is missing.", "alter table a;"),
         ),
         (
             {"grants": [{"lack": "insert on public.campaign_recipients", "statement": "grant it;"}]},
@@ -398,7 +398,9 @@ def test_a_clock_is_wrong_only_where_the_way_there_and_back_does_not_explain_it(
 
 
 def test_names_from_the_database_cannot_steer_the_terminal(project: FakeApi) -> None:
-    project.on("doctor", answer(requirements=["column \x1b[2J is missing"]))
+    project.on(
+        "doctor", answer(requirements=[{"severity": "error", "lack": "column \x1b[2J is missing", "remedy": "a;"}])
+    )
     result = invoke("doctor")
     assert "\x1b" not in result.stdout
     assert "column ?[2J is missing." in result.stdout
