@@ -257,6 +257,7 @@ class Facts(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     version: StrictStr | None = None  # the number of the last migration
+    functions: tuple[StrictStr, ...] | None = None  # that are gone, or have another body than the migrations gave them
     requirements: tuple[Requirement, ...] | None = None  # what the tables lack
     grants: tuple[Grant, ...] | None = None  # that are missing
     writing: StrictStr | None = None  # the SQLSTATE with which the database refuses to write
@@ -266,6 +267,7 @@ class Facts(BaseModel):
     memberships: Lack | None = None  # organizations with scheduled campaigns
     schedules: Lack | None = None  # campaigns that are scheduled without a time,
     tenants: Lack | None = None  # without an organization,
+    closed: Lack | None = None  # deleted, or of a closed organization,
     recipients: Lack | None = None  # or with recipients that no launch wrote
     audiences: Audiences | None = None
     tick: Tick | None = None

@@ -27,7 +27,7 @@ from runner.errors import (
 from runner.health import Health, OpenLaunch
 from runner.retry import persistently
 from runner.settings import HttpSettings, Settings, misspelt
-from runner.status import stuck_because
+from runner.status import refusal, stuck_because
 from runner.terminal import counted, duration, moment, wrapped
 from runner.troubles import TROUBLES, Severity
 
@@ -40,6 +40,8 @@ UNREPORTED_SECONDS = 3600.0  # no run takes longer
 
 _COLORS = {"ok": "green", "warning": "yellow", "problem": "red"}
 _LOCKED = "55P03"
+# Classes of SQLSTATEs that a trigger of the project raises, mostly.
+_OF_TRIGGERS = frozenset({"08", "25", "42", "53", "57", "58", "P0", "XX"})
 # What a check is called, where the fact has another name.
 _CHECKS = {
     "version": "migrations",
@@ -103,9 +105,10 @@ def as_json(examination: Examination) -> str:
 
 
 def as_text(examination: Examination) -> str:
-    """The findings for a person: first what is well, in short; then each warning and problem with its remedy."""
+    """The findings for a person: what is well, then each warning, then each problem, with their remedies."""
     lines = []
-    for finding in examination.findings:
+    # The worst last, where a terminal ends.
+    for finding in sorted(examination.findings, key=lambda each: list(_COLORS).index(each.severity)):
         severity = click.style(finding.severity.ljust(7), fg=_COLORS[finding.severity])
         first, *rest = wrapped(f"{finding.check}: {finding.message}", 9)
         lines += [f"{severity}  {first.lstrip()}", *rest]
@@ -166,7 +169,7 @@ def _callers(settings: HttpSettings) -> str:
     callers = [counted(number, "token")] if number else []
     if settings.identity is not None:
         callers.append(f"the ID tokens of {settings.oidc_service_account}")
-    return f"Over HTTP {' and '.join(callers)} are accepted."
+    return f"Over HTTP the function accepts {' and '.join(callers)}."
 
 
 def _ask(settings: Settings) -> tuple[DoctorAnswer, float]:
@@ -207,6 +210,8 @@ def _database(answer: DoctorAnswer, settings: Settings) -> Iterator[Finding]:
     yield from _failed_looks(answer)
     if "version" not in answer.errors:
         yield _version(facts.version)
+    for function in facts.functions or ():
+        yield _found("function", f"The function {function} is gone, or was changed since the migrations.")
     for requirement in facts.requirements or ():
         trouble = "table" if requirement.severity == "error" else "odd_table"
         yield _found(trouble, f"{requirement.lack}.", remedy=requirement.remedy)
@@ -287,7 +292,7 @@ def _system_user(facts: Facts, settings: Settings) -> Iterator[Finding]:
             f"{', '.join(settings.system_user_roles)}: {_named(lack.named, lack.lacking)}.",
             organization_id=lack.named[0],
             system_user_id=user,
-            role=settings.system_user_roles[0],
+            role=settings.system_user_roles[-1],
         )
     elif lack is not None:
         extent = ", as far as these were looked at" if lack.is_cut else ""
@@ -298,6 +303,11 @@ def _lists(facts: Facts) -> Iterator[Finding]:
     lacks = (
         ("unscheduled", facts.schedules, "scheduled without a time"),
         ("no_organization", facts.tenants, "scheduled without an organization"),
+        (
+            "never_due",
+            facts.closed,
+            "scheduled, but deleted or archived, or of an organization that is deleted or closed",
+        ),
         ("recipients", facts.recipients, "scheduled with recipients that no launch wrote"),
     )
     found = False
@@ -379,9 +389,11 @@ def _campaigns(facts: Facts, settings: Settings) -> Iterator[Finding]:
             "campaigns", "problem", f"The campaigns could not be looked at. {error}", "Correct what stands above."
         )
         return
-    well = health.is_well(settings.health_max_lateness_minutes)
-    if well:
-        yield Finding("campaigns", "ok", f"Every due campaign is being launched; {health.due.count:,} are due.")
+    if health.is_well(settings.health_max_lateness_minutes):
+        waiting = (
+            f"{counted(health.due.count, 'campaign')} due, for the next call" if health.due.count else "None is due"
+        )
+        yield Finding("campaigns", "ok", f"{waiting}; none failed, is held or late.")
     yield from _stuck(health, settings)
     if health.is_late(settings.health_max_lateness_minutes) and health.oldest_due is not None:
         late = duration(health.oldest_due_seconds or 0)
@@ -409,7 +421,7 @@ def _stuck(health: Health, settings: Settings) -> Iterator[Finding]:
                 campaign_id=launch.campaign_id,
                 organization_id=launch.organization_id,
                 system_user_id=settings.system_user_id,
-                role=settings.system_user_roles[0],
+                role=settings.system_user_roles[-1],
             )
         if launches.count > len(launches.campaigns):
             more = launches.count - len(launches.campaigns)
@@ -421,6 +433,8 @@ def _trouble(kind: str, launch: OpenLaunch) -> str:
         return "no_member"
     if launch.failed_with in ("CR004", _LOCKED) and kind == "failing":
         return "locked"
+    if launch.failed_with is not None and launch.failed_with[:2] in _OF_TRIGGERS and kind == "failing":
+        return "refused_by_trigger"
     return kind
 
 
@@ -429,8 +443,7 @@ def _told(health: Health, kind: str, launch: OpenLaunch) -> str:
     if kind == "taken_over":
         written = f"{launch.recipients_inserted:,} recipients were written"
         return f"{who}: a person set the campaign to sending before its audience was complete; {written}."
-    words = f" In the words of the source: {launch.detail}" if launch.detail else ""
-    return f"{who}: {stuck_because(health, launch)}. {launch.last_error or ''}{words}"
+    return " ".join([f"{who}: {stuck_because(health, launch)}.", *refusal(launch)])
 
 
 def _clocks(difference: float) -> Finding:

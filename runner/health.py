@@ -108,6 +108,7 @@ class Health(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     checked_at: datetime
+    is_read_only: StrictBool
     last_tick_at: datetime | None
     last_run_ended_at: datetime | None
     oldest_due_seconds: int | None = Field(strict=True)
@@ -127,9 +128,13 @@ class Health(BaseModel):
         return self.oldest_due_seconds is not None and self.oldest_due_seconds > minutes * 60
 
     def is_well(self, minutes: int) -> bool:
-        """Whether every due campaign is being launched: none is late by more than this, failed, held or taken over."""
+        """Whether every due campaign is being launched: none is late by more than this, failed, held or taken over.
+
+        In a read-only database none is.
+        """
         stuck = (self.held, self.needs_attention, self.backing_off, self.taken_over)
-        return not self.is_late(minutes) and not any(each.count for each in stuck)
+        is_stuck = any(each.count for each in stuck) or (self.is_read_only and self.due.count > 0)
+        return not is_stuck and not self.is_late(minutes)
 
 
 def read_health(settings: Settings, organization_id: UUID | None = None, *, with_details: bool = False) -> Health:

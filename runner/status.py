@@ -50,7 +50,19 @@ def stuck_because(health: Health, launch: OpenLaunch) -> str:
     return ", ".join(said)
 
 
+def refusal(launch: OpenLaunch) -> list[str]:
+    """Why the launch failed, and the words of the source that refused, where these say more."""
+    if launch.last_error is None:
+        return []
+    if launch.detail is None or launch.detail == launch.last_error:
+        return [launch.last_error]
+    # Where the words stand, there is no need to say where they are to be found.
+    said = launch.last_error.removesuffix("`python -m runner history` shows the words of the refusal.").rstrip()
+    return [said, f"In the words of the source: {launch.detail}"]
+
+
 def _summary(health: Health, max_lateness_minutes: int) -> list[str]:
+    read_only = [("Database", "read-only: nothing can be launched")] if health.is_read_only else []
     oldest = "none"
     if health.oldest_due is not None and health.oldest_due_seconds is not None:
         late = f" (too late: over {max_lateness_minutes} min)" if health.is_late(max_lateness_minutes) else ""
@@ -58,6 +70,7 @@ def _summary(health: Health, max_lateness_minutes: int) -> list[str]:
         oldest = f"{duration(health.oldest_due_seconds)}{late}, {due.name} {due.campaign_id}"
     return pairs(
         [
+            *read_only,
             ("Last call", _ago(health, health.last_tick_at)),
             ("Last run ended", _ago(health, health.last_run_ended_at)),
             ("Due", number(health.due)),
@@ -89,11 +102,7 @@ def _whose(campaign: Campaign) -> str:
 
 def _stuck(health: Health, launch: OpenLaunch) -> list[str]:
     lines = [_whose(launch), stuck_because(health, launch)]
-    if launch.last_error:
-        lines.append(launch.last_error)
-    if launch.detail:
-        lines.append(f"In the words of the source: {launch.detail}")
-    return lines
+    return [*lines, *refusal(launch)]
 
 
 def _under_way(health: Health, launch: OpenLaunch) -> list[str]:
@@ -116,7 +125,7 @@ def _run(health: Health, run: PastRun) -> list[str]:
     took = "not reported: it is under way, or was ended"
     if run.duration_seconds is not None:
         took = f"took {duration(run.duration_seconds)}"
-    return [f"  {run.run_id}", *wrapped(f"{_ago(health, run.opened_at)}, {outcome}, {took}", 4)]
+    return [f"  {run.run_id}", *wrapped(f"began {_ago(health, run.opened_at)}, {outcome}, {took}", 4)]
 
 
 def _ago(health: Health, moment: datetime | None) -> str:

@@ -81,6 +81,7 @@ TROUBLES = {
     "new_functions": Trouble(
         "migrations", "warning", "the migrations are newer than the program", "Deploy the newer version of the program."
     ),
+    "function": Trouble("migrations", "problem", "a function of the runner is gone, or was changed", APPLY),
     "look": Trouble(
         "migrations", "problem", "a check of the database failed", "Look up the code in the database's log."
     ),
@@ -147,6 +148,12 @@ TROUBLES = {
         "a scheduled campaign belongs to no organization",
         "Set organization_id of the campaign {campaign_id}.",
     ),
+    "never_due": Trouble(
+        "schedules",
+        "warning",
+        "a scheduled campaign, or its organization, is deleted, archived or closed: it is never due",
+        "Clear deleted_at or archived_at, set is_active of the organization, or set campaign {campaign_id} to draft.",
+    ),
     "recipients": Trouble(
         "recipients",
         "warning",
@@ -165,6 +172,14 @@ TROUBLES = {
         "problem",
         "a campaign failed, and is tried again",
         "Correct the cause. To have it tried at once: python -m runner retry {campaign_id}",
+    ),
+    "refused_by_trigger": Trouble(
+        "campaigns",
+        "problem",
+        "a trigger of the project refuses a campaign, or is too slow",
+        "Correct the trigger; these may be it: select tgrelid::regclass, tgname, tgfoid::regproc from pg_trigger "
+        "where not tgisinternal and tgrelid in ('public.campaign_recipients'::regclass, 'public.campaigns'::regclass, "
+        "to_regclass('public.activity_events'));",
     ),
     "locked": Trouble(
         "campaigns",

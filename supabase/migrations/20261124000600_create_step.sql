@@ -506,10 +506,10 @@ return case
     when p_code = '23514' then 'A check constraint refused a row of the campaign'
     when left(p_code, 2) = '23' then 'A constraint refused a row of the campaign'
     when p_code = '42501' then 'A trigger of the project, or the runner, lacks a privilege'
-    when p_code in ('42P01', '42703', '42883') then 'A trigger names a table, column or function that does not exist'
+    when p_code in ('42P01', '42703', '42883') then 'A trigger, or the runner, names a table, column or function that does not exist'
     when p_code in ('22P02', '42804') then 'A value does not fit the type of its column'
-    when left(p_code, 2) = '53' then 'The database lacks memory, disk or connections, or a trigger says so'
-    when left(p_code, 2) in ('08', '57', '58', 'XX') then 'The database failed, or a trigger says so'
+    when left(p_code, 2) = '53' then 'A trigger, or the database itself, says that a limit is reached'
+    when left(p_code, 2) in ('08', '57', '58', 'XX') then 'A trigger, or the database itself, says that the database failed'
     else 'The database refused to write for this campaign'
 end;
 comment on function campaign_runner.meaning(text) is 'What an SQLSTATE means, in the words of a campaign manager.';
@@ -635,6 +635,7 @@ declare
     v_table text;
     v_column text;
     v_constraint text;
+    v_context text;
     v_record record;
     v_lack record;
     v_trouble text;
@@ -731,7 +732,8 @@ begin
             when query_canceled or assert_failure or others then
                 get stacked diagnostics
                     v_code = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
-                    v_table = table_name, v_column = column_name, v_constraint = constraint_name;
+                    v_table = table_name, v_column = column_name, v_constraint = constraint_name,
+                    v_context = pg_exception_context;
                 -- A person's cancel is not ours to survive.
                 if v_code = '57014' and v_message = 'canceling statement due to user request' then
                     raise;
@@ -755,7 +757,12 @@ begin
                 from campaign_runner.try_to_record(
                     p_run_id, v_campaign_id, v_version, v_code,
                     campaign_runner.explain_failure(v_code, v_message, v_table, v_column, v_constraint),
-                    concat_ws(E'\n', v_message, nullif(v_detail, '')), v_now
+                    concat_ws(
+                        E'\n', v_message, nullif(v_detail, ''),
+                        -- Which function of the project it was.
+                        'in ' || substring(v_context from '(?n)^PL/pgSQL function (?!campaign_runner|public\.campaign_runner)(.*)$')
+                    ),
+                    v_now
                 );
                 v_failed := v_failed + v_record.is_recorded::integer;
                 v_busy := v_busy + (not v_record.is_recorded)::integer;

@@ -564,6 +564,11 @@ begin
             'pages', v_pages,
             'system_user_exists', exists (select from public.profiles p where p.id = p_system_user_id),
             'obstacles', to_jsonb(array(
+                select 'The campaign or its organization is deleted, archived or closed: the campaign is never due.'
+                where v_campaign.status = 'scheduled'
+                    and v_campaign.scheduled_at <= now()
+                    and not exists (select from campaign_runner.due_campaigns(array[p_campaign_id]))
+                union all
                 select o.message
                 from campaign_runner.obstacle(
                     v_campaign.organization_id, v_campaign.scheduled_at, v_launch,

@@ -466,14 +466,17 @@ begin
     return (
         with due as (
             select count(*) as n
-            from (
-                select
-                from public.campaigns c
-                where c.status = 'scheduled'
-                    and c.scheduled_at <= p_now
-                    and (p_organization_id is null or c.organization_id = p_organization_id)
-                limit p_counted_at_most + 1
-            ) counted
+            from campaign_runner.due_campaigns(
+                array(
+                    select c.id
+                    from public.campaigns c
+                    where c.status = 'scheduled'
+                        and c.scheduled_at <= p_now
+                        and (p_organization_id is null or c.organization_id = p_organization_id)
+                    limit p_counted_at_most + 1
+                ),
+                p_now
+            )
         ),
         unscheduled as materialized (
             select c.id, c.organization_id, coalesce(c.name::text, '') as name, row_number() over () as position
@@ -609,6 +612,7 @@ begin
     );
     return jsonb_build_object(
         'checked_at', v_now,
+        'is_read_only', current_setting('default_transaction_read_only')::boolean or pg_is_in_recovery(),
         'last_tick_at', (select t.at from campaign_runner.last_call t where isfinite(t.at)),
         'last_run_ended_at', (select max(r.closed_at) from campaign_runner.runs r),
         'oldest_due_seconds', floor(extract(epoch from v_now - v_oldest_due.since))::bigint,

@@ -305,6 +305,18 @@ begin
         when 'tenants' then array(
             select c.id from campaign_runner.scheduled_campaigns(v_at_most) c where c.organization_id is null
         )
+        when 'closed' then array(
+            select c.id
+            from campaign_runner.scheduled_campaigns(v_at_most) c
+            where c.organization_id is not null
+                and c.scheduled_at <= now()
+                and c.id not in (
+                    select d.campaign_id
+                    from campaign_runner.due_campaigns(array(
+                        select a.id from campaign_runner.scheduled_campaigns(v_at_most) a
+                    )) d
+                )
+        )
         -- Recipients that no launch of the ledger wrote: a person chose them, or a ledger was lost.
         else array(
             select c.id
@@ -321,8 +333,8 @@ begin
 end;
 $$;
 comment on function campaign_runner.examine_campaigns(text) is
-    'The scheduled campaigns without a time (schedules), without an organization (tenants), or with recipients that no '
-    'launch wrote (recipients).';
+    'The scheduled campaigns without a time (schedules), without an organization (tenants), deleted or of a closed '
+    'organization (closed), or with recipients that no launch wrote (recipients).';
 revoke execute on function campaign_runner.examine_campaigns(text) from public, anon, authenticated;
 grant execute on function campaign_runner.examine_campaigns(text) to service_role;
 
@@ -404,6 +416,14 @@ begin
         when 'version' then
             return to_jsonb(campaign_runner.schema_version());
 
+        when 'functions' then
+            return to_jsonb(array(
+                select i.key
+                from jsonb_each_text(campaign_runner.installed_functions()) i
+                where campaign_runner.present_functions() ->> i.key is distinct from i.value
+                order by i.key
+            ));
+
         when 'requirements' then
             return (select coalesce(jsonb_agg(to_jsonb(c)), '[]') from campaign_runner.check_project() c);
 
@@ -431,7 +451,7 @@ begin
         when 'memberships' then
             return campaign_runner.examine_memberships(p_system_user_id, p_system_user_roles);
 
-        when 'schedules', 'tenants', 'recipients' then
+        when 'schedules', 'tenants', 'closed', 'recipients' then
             return campaign_runner.examine_campaigns(p_check);
 
         when 'audiences' then
@@ -454,8 +474,8 @@ begin
 end;
 $$;
 comment on function campaign_runner.examine(text, uuid, text[]) is
-    'One thing that may be out of order, looked at in bounded time: version, requirements, grants, writing, locks, indexes, '
-    'system_user, memberships, schedules, tenants, recipients, audiences or tick.';
+    'One thing that may be out of order, looked at in bounded time: version, functions, requirements, grants, writing, locks, indexes, '
+    'system_user, memberships, schedules, tenants, closed, recipients, audiences or tick.';
 revoke execute on function campaign_runner.examine(text, uuid, text[]) from public, anon, authenticated;
 grant execute on function campaign_runner.examine(text, uuid, text[]) to service_role;
 
@@ -481,8 +501,8 @@ declare
     v_errors jsonb := '{}';
 begin
     foreach v_check in array array[
-        'version', 'requirements', 'grants', 'writing', 'locks', 'indexes', 'system_user', 'memberships', 'schedules',
-        'tenants', 'recipients', 'audiences', 'tick'
+        'version', 'functions', 'requirements', 'grants', 'writing', 'locks', 'indexes', 'system_user', 'memberships', 'schedules',
+        'tenants', 'closed', 'recipients', 'audiences', 'tick'
     ] loop
         begin
             v_facts := v_facts || jsonb_build_object(

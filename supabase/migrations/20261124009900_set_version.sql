@@ -1,4 +1,4 @@
--- Purpose: which migrations the database has. This file is the last one: each later migration ends with this function,
+-- Purpose: which migrations and functions the database has. This file is the last one: each later migration ends with this function,
 --          returning its own number, and runner/doctor.py has the number that it expects.
 -- Tables:  none
 -- Rerun:   safe.
@@ -17,3 +17,36 @@ $$;
 comment on function campaign_runner.schema_version() is 'The number of the last migration that was applied.';
 revoke execute on function campaign_runner.schema_version() from public, anon, authenticated;
 grant execute on function campaign_runner.schema_version() to service_role;
+
+
+create or replace function campaign_runner.present_functions()
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- But for these two, which differ by what they return, and the function of the project.
+    select pg_catalog.jsonb_object_agg(p.oid::pg_catalog.regprocedure::text, pg_catalog.md5(p.prosrc))
+    from pg_catalog.pg_proc p
+    where (
+            p.pronamespace = 'campaign_runner'::pg_catalog.regnamespace
+            or p.pronamespace = 'public'::pg_catalog.regnamespace and pg_catalog.starts_with(p.proname, 'campaign_runner_')
+        )
+        and p.proname not in ('present_functions', 'installed_functions', 'campaign_runner_exclusions')
+$$;
+comment on function campaign_runner.present_functions() is 'Each function of the runner with a hash of its body.';
+revoke execute on function campaign_runner.present_functions() from public, anon, authenticated;
+grant execute on function campaign_runner.present_functions() to service_role;
+
+do $$
+begin
+    execute format(
+        'create or replace function campaign_runner.installed_functions() returns jsonb language sql immutable return %L::jsonb',
+        campaign_runner.present_functions()
+    );
+    comment on function campaign_runner.installed_functions() is
+        'What present_functions() returned when the migrations were applied.';
+    revoke execute on function campaign_runner.installed_functions() from public, anon, authenticated;
+    grant execute on function campaign_runner.installed_functions() to service_role;
+end;
+$$;

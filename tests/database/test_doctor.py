@@ -52,6 +52,7 @@ def test_nothing_is_found_where_all_is_well(organization: UUID, factory: Factory
     assert tick["max_lateness_minutes"] == 60
     assert found == {
         "version": MIGRATION,
+        "functions": [],
         "requirements": [],
         "grants": [],
         "writing": None,
@@ -61,6 +62,7 @@ def test_nothing_is_found_where_all_is_well(organization: UUID, factory: Factory
         "memberships": {"is_cut": False, "lacking": 0, "named": []},
         "schedules": {"is_cut": False, "lacking": 0, "named": []},
         "tenants": {"is_cut": False, "lacking": 0, "named": []},
+        "closed": {"is_cut": False, "lacking": 0, "named": []},
         "recipients": {"is_cut": False, "lacking": 0, "named": []},
         "audiences": {"contacts": 3, "is_sample": False, "organizations": []},
     }
@@ -156,6 +158,30 @@ def test_a_transaction_that_locks_rows_is_named_after_a_minute(
         database.execute(row["head"].replace("interval '1 minute'", "interval '0'").encode())
         [blocker] = facts(automation())["locks"]
         assert (blocker["pid"], blocker["tables"]) == (person.info.backend_pid, ["public.campaigns"])
+
+
+def test_a_function_that_is_gone_or_was_changed_is_named(automation: Automate, database: Connection) -> None:
+    run = automation()
+    database.execute("drop function campaign_runner.prune(timestamptz, integer)")
+    database.execute(
+        "create or replace function campaign_runner.meaning(p_code text) returns text language sql immutable"
+        " return 'no meaning'"
+    )
+    assert facts(run)["functions"] == ["campaign_runner.prune(timestamp with time zone,integer)"]
+
+
+def test_a_campaign_of_a_closed_organization_is_named(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    campaign = factory.campaign(organization)
+    factory.campaign(organization, due_in=timedelta(hours=1))
+    assert facts(automation())["closed"]["lacking"] == 0
+    database.execute("alter table organizations add deleted_at timestamptz")
+    database.execute("update organizations set deleted_at = now() where id = %s", (organization,))
+    assert facts(automation())["closed"] == {"is_cut": False, "lacking": 1, "named": [str(campaign)]}
+    assert automation().health()["due"]["count"] == 0
+    [obstacle] = automation().preview_campaign(campaign)["obstacles"]
+    assert "deleted, archived or closed" in obstacle
 
 
 def test_recipients_that_no_launch_wrote_are_named(organization: UUID, factory: Factory, automation: Automate) -> None:

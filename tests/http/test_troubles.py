@@ -118,13 +118,16 @@ def test_a_campaign_that_a_trigger_refuses(operator: Operator, service: Service)
         assert WORDS not in json.dumps(body)
         finding = operator.finding()
         assert "A trigger or function of the project refused the campaign (SQLSTATE P0001)" in finding["message"]
-        assert finding["message"].endswith(f"In the words of the source: {WORDS}")
+        assert f"In the words of the source: {WORDS} in refuse() line 4 at RAISE" in finding["message"].replace(
+            "\n", " "
+        )
+        assert "tgfoid::regproc from pg_trigger" in finding["remedy"]
         assert "1 failed attempt, tried again in" in operator.status()
         assert WORDS in operator.status()
         service.execute("update campaign_runner.launches set next_attempt_at = now() where closed_at is null")
         assert "1 failed attempt, tried again by the next call" in operator.status()
         assert WORDS not in service.request("GET", "/health").text
-    operator.follow(finding["remedy"])
+    operator.follow(f"python -m runner retry {campaign}")
     assert launched(service, campaign)
     assert operator.findings() == []
 

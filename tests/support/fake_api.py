@@ -125,6 +125,7 @@ def health(**changes: Any) -> dict[str, Any]:
     lists = ("unscheduled", "generating", "held", "needs_attention", "backing_off", "taken_over")
     well: dict[str, Any] = {
         "checked_at": "2026-11-25T12:00:00Z",
+        "is_read_only": False,
         "last_tick_at": "2026-11-25T11:59:48Z",
         "last_run_ended_at": "2026-11-25T11:57:00Z",
         "oldest_due_seconds": None,

@@ -50,6 +50,7 @@ def answer(errors: dict[str, str] | None = None, **facts: Any) -> dict[str, Any]
     """What a database in which all is well answers, but for these."""
     well: dict[str, Any] = {
         "version": MIGRATION,
+        "functions": [],
         "requirements": [],
         "grants": [],
         "writing": None,
@@ -59,6 +60,7 @@ def answer(errors: dict[str, str] | None = None, **facts: Any) -> dict[str, Any]
         "memberships": NO_LACK,
         "schedules": NO_LACK,
         "tenants": NO_LACK,
+        "closed": NO_LACK,
         "recipients": NO_LACK,
         "audiences": FEW,
         "tick": CALL,
@@ -162,7 +164,25 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
         (
             {"memberships": {"is_cut": False, "lacking": 1, "named": [ID]}},
             *("problem", "memberships", "1 organization with scheduled campaigns, in which"),
-            f"values ('{ID}', '{USER}', 'owner');",
+            f"values ('{ID}', '{USER}', 'member');",
+        ),
+        (
+            {"functions": ["campaign_runner.find_work(uuid)"]},
+            *(
+                "problem",
+                "migrations",
+                "campaign_runner.find_work(uuid) is gone, or was changed",
+                "Apply supabase/migrations",
+            ),
+        ),
+        (
+            {"closed": {"is_cut": False, "lacking": 1, "named": [ID]}},
+            *(
+                "warning",
+                "schedules",
+                "of an organization that is deleted or closed",
+                f"set campaign {ID} to draft",
+            ),
         ),
         (
             {"tenants": {"is_cut": False, "lacking": 1, "named": [ID]}},
@@ -216,11 +236,11 @@ def test_what_is_wrong_is_one_finding_with_its_remedy(
             "backing_off",
             {},
             "due for 2 min, 10 failed attempts. The database refused.",
-            f"python -m runner retry {CAMPAIGN}",
+            "tgfoid::regproc from pg_trigger",
         ),
         ("backing_off", {"failed_with": "55P03"}, "due for 2 min", "End the transaction that holds the lock"),
         ("needs_attention", {}, "10 failed attempts", f"python -m runner retry {CAMPAIGN}"),
-        ("needs_attention", {"failed_with": "CR403"}, "Spring sale", f"values ('{ORGANIZATION}', '{USER}', 'owner');"),
+        ("needs_attention", {"failed_with": "CR403"}, "Spring sale", f"values ('{ORGANIZATION}', '{USER}', 'member');"),
         ("held", {"failed_with": "CR002"}, "Spring sale", f"set scheduled_at = now() where id = '{CAMPAIGN}';"),
         ("taken_over", {"recipients_inserted": 750}, "750 recipients were written", "set status = 'scheduled'"),
     ],
@@ -323,7 +343,7 @@ def test_who_may_call_is_told_without_a_secret(project: FakeApi, environ: pytest
     environ.setenv("OIDC_AUDIENCE", "campaign-runner")
     environ.setenv("OIDC_SERVICE_ACCOUNT", "scheduler@example.org")
     printed = invoke("doctor").output + invoke("doctor", "--json").output
-    assert "Over HTTP 1 token and the ID tokens of scheduler@example.org are accepted." in printed
+    assert "Over HTTP the function accepts 1 token and the ID tokens of scheduler@example.org." in printed
     assert KEY not in printed
     assert TOKEN not in printed
 

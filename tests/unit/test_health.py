@@ -237,7 +237,7 @@ Next:
 
 Last runs:
   {USER}
-    3 min ago, 7 launched, 1 failed, took 2.0 s
+    began 3 min ago, 7 launched, 1 failed, took 2.0 s
 """
         )
 
@@ -264,6 +264,8 @@ Last runs:
             ({"held": stuck()}, 1),
             ({"needs_attention": stuck()}, 1),
             ({"taken_over": stuck()}, 1),
+            ({"is_read_only": True}, 0),
+            ({"is_read_only": True, "due": {"count": 1, "is_capped": False}}, 1),
         ],
         ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
     )
