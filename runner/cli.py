@@ -299,8 +299,8 @@ Examples:
 Exit codes:
   0  the project has all of the runner's migrations
   1  a copy differs from this release; nothing was copied
-  2  wrong usage: DIRECTORY holds no project
-  3  a file could not be read or written"""
+  2  wrong usage, or the project is not suitable
+  3  files could not be read or written"""
 )
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Show what would be copied, and write nothing.")
@@ -318,7 +318,7 @@ def migrations(context: click.Context, directory: Path, dry_run: bool) -> None:
         plan = migrations.plan(directory, datetime.now(UTC))
         if not plan.differing and not dry_run:
             migrations.carry_out(plan.copies)
-    except migrations.NoMigrations as error:
+    except migrations.UnsuitableProject as error:
         raise click.UsageError(str(error)) from None
     except OSError as error:
         click.echo(f"Error: {error.filename}: {error.strerror}", err=True)
@@ -326,7 +326,7 @@ def migrations(context: click.Context, directory: Path, dry_run: bool) -> None:
     if plan.differing:
         click.echo("Error: " + migrations.difference(plan), err=True)
         context.exit(COPY_DIFFERS)
-    click.echo(migrations.as_text(plan, directory, dry_run=dry_run))
+    click.echo(migrations.as_text(plan, dry_run=dry_run))
 
 
 def _settings() -> Settings:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from errno import ENOENT
 from pathlib import Path
 
 from runner.terminal import counted, wrapped
@@ -21,8 +22,8 @@ _FILE = re.compile(r"([0-9]+)_.*\.sql")  # what the CLI takes for a migration
 _SECOND = timedelta(seconds=1)
 
 
-class NoMigrations(Exception):
-    """There is nothing to copy, or no project to copy to. The message says which."""
+class UnsuitableProject(Exception):
+    """The migrations cannot be copied to this project. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +44,16 @@ def plan(project: Path, now: datetime, *, ours: Path = OURS) -> Plan:
     """Compare the folder supabase/migrations of a project with ours.
 
     The versions of the copies are one second apart. The last one is `now`, unless the project has a later version; then
-    the first one is the second after that. Raises NoMigrations, and OSError where a file cannot be read.
+    the first one is the second after that. Raises UnsuitableProject, and OSError where files cannot be read.
     """
     files = sorted(ours.glob("*.sql"))
     if not files:
-        raise NoMigrations(f"There are no migrations in {ours}: run this command from a clone of the runner.")
+        raise FileNotFoundError(ENOENT, "no migrations are there; run this command from a clone of the runner", ours)
     if not (project / "supabase").is_dir():
-        raise NoMigrations(f"{project} has no folder supabase: name the folder in which `supabase init` was run.")
+        raise UnsuitableProject(f"{project} has no folder supabase: name the folder in which `supabase init` was run.")
     folder = project / "supabase" / "migrations"
     if folder.resolve() == ours.resolve():
-        raise NoMigrations(f"{project} is the runner itself: name the folder of your own project.")
+        raise UnsuitableProject(f"{project} is the runner itself: name the folder of your own project.")
 
     theirs = [file for file in sorted(folder.glob("*.sql")) if _FILE.fullmatch(file.name)]
     missing: list[Path] = []
@@ -80,7 +81,7 @@ def carry_out(copies: Sequence[tuple[Path, Path]]) -> None:
             new.write(file.read_bytes())
 
 
-def as_text(plan: Plan, project: Path, *, dry_run: bool) -> str:
+def as_text(plan: Plan, *, dry_run: bool) -> str:
     """What was or would be copied, and what to do next, for a person."""
     verb = "would be copied" if dry_run else "copied"
     lines = [f"  {copy}" for _, copy in plan.copies]
@@ -90,7 +91,7 @@ def as_text(plan: Plan, project: Path, *, dry_run: bool) -> str:
     lines += [
         "",
         *wrapped(
-            f"Next: commit the copies, and run `supabase db push` in {project}. Never run `supabase migration repair`,"
+            "Next: commit the copies, and run `supabase db push` in that project. Never run `supabase migration repair`,"
             " which a push may advise: it would mark your own migrations as reverted."
         ),
     ]
@@ -102,8 +103,8 @@ def difference(plan: Plan) -> str:
     files = "\n".join(f"  {file}" for file in plan.differing)
     # All copies, not just those that differ: a copy that is made anew comes last, after those that need it.
     remedy = (
-        "Before 1.0, migrations change in place. If the copies were never pushed, delete all of them, and run this command "
-        'again. If they were, see "An upgrade before 1.0" in docs/operations.md.'
+        "Before 1.0, migrations change in place. If the copies were never pushed, delete all of them, and run this "
+        'command again. If they were, see "An upgrade before 1.0" in docs/operations.md.'
     )
     return "\n".join(
         ["these copies differ from the migrations of this release, and nothing was copied:", files, *wrapped(remedy)]
@@ -116,13 +117,19 @@ def _first_version(theirs: Sequence[Path], now: datetime, count: int) -> datetim
     latest = max(theirs, key=_version, default=None)
     if count == 0 or latest is None or _version(latest) < first.strftime(VERSION):
         return first
-    try:
-        return datetime.strptime(_version(latest), VERSION).replace(tzinfo=UTC) + _SECOND
-    except ValueError:
-        raise NoMigrations(
+    if not _is_time(_version(latest)):
+        raise UnsuitableProject(
             f"{latest} comes after every migration of today, and its version is no time, such as {now:{VERSION}}: "
             "no version can be found for the copies."
-        ) from None
+        )
+    return datetime.strptime(_version(latest), VERSION).replace(tzinfo=UTC) + _SECOND
+
+
+def _is_time(version: str) -> bool:
+    try:
+        return datetime.strptime(version, VERSION).strftime(VERSION) == version  # strptime reads fewer digits, too
+    except ValueError:
+        return False
 
 
 def _version(file: Path) -> str:
