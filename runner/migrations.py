@@ -91,8 +91,8 @@ def as_text(plan: Plan, *, dry_run: bool) -> str:
     lines += [
         "",
         *wrapped(
-            "Next: commit the copies, and run `supabase db push` in that project. Never run `supabase migration repair`,"
-            " which a push may advise: it would mark your own migrations as reverted."
+            "Next: commit the copies, and run `supabase db push` in that project. Never run `supabase migration "
+            "repair`, which a push may advise: it would mark your own migrations as reverted."
         ),
     ]
     return "\n".join(lines).lstrip("\n")
