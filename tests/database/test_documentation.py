@@ -91,7 +91,7 @@ def test_every_name_of_the_database_that_is_used_exists(page: Path) -> None:
 @pages
 def test_every_command_of_the_shell_and_every_target_of_make_exists(page: Path) -> None:
     text = page.read_text()
-    for command in re.findall(r"python -m runner ([a-z][^`|#\n]*)", text):
+    for command in re.findall(r"python -m runner ([a-z][^`|#)\n]*)", text):
         name, *arguments = shlex.split(re.sub(r"\$?\b(CAMPAIGN_)?ID\b", str(UUID(int=0)), command))
         cli.commands[name].make_context(name, arguments)  # parses, and does not run
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
