@@ -230,17 +230,35 @@ destroy() {
 
 migrate() {
     step "Migrations"
-    local host=${SUPABASE_URL#https://}
+    local host=${SUPABASE_URL#https://} push=(supabase db push --linked) errors
+    if $YES; then push+=(--yes); fi
     # The CLI reads them from its environment, and asks for what is not there.
     [[ -z ${SUPABASE_ACCESS_TOKEN:-} ]] || export SUPABASE_ACCESS_TOKEN
     [[ -z ${SUPABASE_DB_PASSWORD:-} ]] || export SUPABASE_DB_PASSWORD
     run supabase link --project-ref "${host%%.*}"
-    if $YES; then
-        run supabase db push --linked --yes
+    if $DRY_RUN; then
+        show "${push[@]}"
     else
-        run supabase db push --linked
+        show "${push[@]}" >&2
+        errors=$(mktemp)
+        # Its standard output stays the terminal, on which it asks.
+        { "${push[@]}" 2>&1 >&4 | tee "$errors" >&4; } 4>&2 || push_failed "$errors"
+        rm "$errors"
     fi
     export -n SUPABASE_ACCESS_TOKEN SUPABASE_DB_PASSWORD
+}
+
+push_failed() { # ERRORS: the file that has them
+    local errors
+    errors=$(<"$1")
+    rm "$1"
+    [[ $errors == *"Remote migration versions not found"* ]] || exit 1
+    STEP="" # the same command would fail again
+    fail "The project has migrations of its own, and the CLI pushes only a folder that holds all of them.
+Copy the runner's migrations beside those of the project, push from there, and deploy without --migrate:
+    python -m runner migrations DIRECTORY   # the folder that holds the project's folder supabase
+    cd DIRECTORY && supabase db push
+Never run the \`supabase migration repair\` that the CLI advises: it would mark the project's migrations as reverted."
 }
 
 make_account() {

@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID
 
 import click
@@ -25,6 +27,7 @@ CAMPAIGN_ERRORS = 1
 NOT_WELL = 1
 NO_CAMPAIGN = 1
 NOTHING_WAITS = 1
+COPY_DIFFERS = 1
 COULD_NOT_RUN = 3  # 2 is click's, for a wrong usage
 INTERRUPTED = 130  # as a shell says of a program that Ctrl-C ended
 
@@ -284,6 +287,46 @@ def doctor(context: click.Context, as_json: bool) -> None:
         examination = doctor.examine()
         click.echo(doctor.as_json(examination) if as_json else doctor.as_text(examination))
     context.exit(examination.exit_code)
+
+
+@cli.command(
+    epilog="""\b
+Examples:
+  python -m runner migrations ../my-project --dry-run
+  python -m runner migrations ../my-project
+
+\b
+Exit codes:
+  0  the project has all of the runner's migrations
+  1  a copy differs from this release; nothing was copied
+  2  wrong usage, or the project is not suitable
+  3  files could not be read or written"""
+)
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Show what would be copied, and write nothing.")
+@click.pass_context
+def migrations(context: click.Context, directory: Path, dry_run: bool) -> None:
+    """Copy the runner's migrations into a project that has migrations of its own.
+
+    DIRECTORY is the folder that holds the project's folder supabase. The copies get versions of now, after those of the
+    project. What was copied before is left alone, so an upgrade copies what is new. No settings and no database are
+    needed.
+    """
+    from runner import migrations
+
+    try:
+        plan = migrations.plan(directory, datetime.now(UTC))
+        if not plan.differing and not dry_run:
+            migrations.carry_out(plan.copies)
+    except migrations.UnsuitableProject as error:
+        raise click.UsageError(str(error)) from None
+    except OSError as error:
+        click.echo(f"Error: {error.filename}: {error.strerror}", err=True)
+        context.exit(COULD_NOT_RUN)
+    if plan.differing:
+        click.echo("Error: " + migrations.difference(plan), err=True)
+        context.exit(COPY_DIFFERS)
+    click.echo(migrations.as_text(plan, dry_run=dry_run))
 
 
 def _settings() -> Settings:

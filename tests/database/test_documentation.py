@@ -10,19 +10,20 @@ import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
 from local.migration import MIGRATIONS
 from runner.cli import cli
-from tests.conftest import Connection
+from tests.conftest import Connect, Connection
 from tests.support.automation import Automation
 from tests.support.factory import Factory
 
 ROOT = Path(__file__).parents[2]
 UNINSTALL = (ROOT / "supabase" / "uninstall.sql").read_bytes()
+EXISTING_PROJECT = Path(__file__).with_name("existing_project.sql").read_bytes()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 # Lines of the two kinds of diagrams, as far as the pages use them.
@@ -90,11 +91,46 @@ def test_every_name_of_the_database_that_is_used_exists(page: Path) -> None:
 @pages
 def test_every_command_of_the_shell_and_every_target_of_make_exists(page: Path) -> None:
     text = page.read_text()
-    for command in re.findall(r"python -m runner ([a-z][^`|#\n]*)", text):
+    for command in re.findall(r"python -m runner ([a-z][^`|#)\n]*)", text):
         name, *arguments = shlex.split(re.sub(r"\$?\b(CAMPAIGN_)?ID\b", str(UUID(int=0)), command))
         cli.commands[name].make_context(name, arguments)  # parses, and does not run
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:`|^)make ([a-z]+)", text, re.MULTILINE)) <= targets
+
+
+def make_system_user(database: Connection, block: str) -> list[tuple[UUID]]:
+    """What the last statement of the block shows."""
+    cursor = database.execute(block.encode())
+    while cursor.nextset():
+        pass
+    return cursor.fetchall()
+
+
+def test_the_block_for_the_system_user_makes_it_a_member_of_every_organization(
+    database: Connection, factory: Factory, connect_as: Connect
+) -> None:
+    [block] = [text for text in blocks(ROOT / "README.md", "sql") if "SYSTEM_USER_ID" in text]
+    assert make_system_user(database, block) == []  # no user has this address
+    user = factory.user()
+    database.execute("update auth.users set email = 'campaigns@example.org' where id = %s", (user,))
+    campaigns = [factory.campaign(factory.organization()) for _ in range(2)]
+    assert make_system_user(database, block) == [(user,)]
+    assert make_system_user(database, block) == [(user,)]  # again, which adds nothing
+    result = Automation(connect_as("service_role"), user).launch()
+    assert {UUID(str(outcome["campaign_id"])) for outcome in result["campaigns"]} == set(campaigns)
+
+
+def test_the_block_for_the_system_user_fits_a_project_with_roles_of_its_own(empty_database_url: str) -> None:
+    [block] = [text for text in blocks(ROOT / "README.md", "sql") if "SYSTEM_USER_ID" in text]
+    with psycopg.connect(empty_database_url, autocommit=True) as database:
+        database.execute(EXISTING_PROJECT)
+        user = uuid4()
+        database.execute("insert into auth.users values (%s, 'campaigns@example.org')", (user,))
+        database.execute("insert into organizations (name) values ('First'), ('Second')")
+        for _ in range(2):
+            assert make_system_user(database, block.replace("'member'", "'admin'")) == [(user,)]
+        members = database.execute("select user_id, role::text from organization_members").fetchall()
+        assert members == [(user, "admin")] * 2
 
 
 def arrows(containing: str) -> set[tuple[str, str]]:

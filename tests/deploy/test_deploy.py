@@ -433,6 +433,28 @@ def test_a_migration_that_fails_stops_the_deployment(cloud: Cloud) -> None:
     assert cloud.changes() == []
 
 
+def test_a_project_with_migrations_of_its_own_is_told_how_to_copy_ours(cloud: Cloud) -> None:
+    advice = "supabase migration repair --status reverted 20200101000000"
+    refusal = f"Remote migration versions not found in local migrations directory.\n\n{advice}"
+    cloud.install("supabase", f'if [[ $1 == db ]]; then echo "{refusal}" >&2; exit 1; fi')
+    result = cloud.deploy("--migrate", "--yes")
+    assert result.returncode == 1
+    assert cloud.changes() == []
+    shown, _, said = result.stderr.partition("The project has migrations of its own")
+    assert advice in shown
+    assert "python -m runner migrations DIRECTORY" in said
+    assert "Never run the `supabase migration repair`" in said
+    assert "Run the same command again" not in said
+
+
+def test_a_push_that_fails_otherwise_is_left_to_speak_for_itself(cloud: Cloud) -> None:
+    cloud.install("supabase", "if [[ $1 == db ]]; then echo 'the table is locked' >&2; exit 1; fi")
+    result = cloud.deploy("--migrate", "--yes")
+    assert result.returncode == 1
+    assert "the table is locked" in result.stderr
+    assert "migrations of its own" not in result.stderr
+
+
 def test_the_real_gcloud_understands_every_command_and_the_api_every_policy(cloud: Cloud, tmp_path: Path) -> None:
     cloud.deploy("--yes", MAX_LATENESS_MINUTES="5")
     cloud.deploy("--yes")  # which updates what the first one made

@@ -18,7 +18,7 @@ from tests.support.gcloud_stand_in import Call, GcloudStandIn, Refused, parse
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy.sh"
-PROGRAMS = ("base64", "bash", "cat", "curl", "dirname", "env", "head", "sed", "tr")
+PROGRAMS = ("base64", "bash", "cat", "curl", "dirname", "env", "head", "mktemp", "rm", "sed", "tee", "tr")
 KEY = "sb_secret_CANARY_of_the_key"
 TOKEN = "CANARY-of-the-token-0123456789abcdef"
 

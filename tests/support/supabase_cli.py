@@ -15,19 +15,25 @@ from tests.support.programs import miss
 
 
 class SupabaseCli:
-    """The CLI in a directory of its own, with a copy of our migrations. It connects to nothing but the database."""
+    """The CLI in a directory of its own, with copies of migrations. It connects to nothing but the database."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, migrations: Path = MIGRATIONS) -> None:
         self._program = _program()
         self._directory = directory
         supabase = directory / "supabase"
         supabase.mkdir()
         shutil.copy(MIGRATIONS.with_name("config.toml"), supabase)
-        shutil.copytree(MIGRATIONS, supabase / "migrations")
+        shutil.copytree(migrations, supabase / "migrations")
 
-    def push(self, database_url: str) -> Any:
+    def push(self, database_url: str, *options: str) -> Any:
         """What `supabase db push` answers. Raises RuntimeError when the push fails."""
-        return self._run("db", "push", "--db-url", _without_tls(database_url), "--yes")
+        return self._run("db", "push", "--db-url", _without_tls(database_url), "--yes", *options)
+
+    def new_migration(self, name: str, statements: str) -> None:
+        """Fill the file that `supabase migration new` makes, under a version of its own."""
+        self._run("migration", "new", name)
+        [file] = (self._directory / "supabase" / "migrations").glob(f"*_{name}.sql")
+        file.write_text(statements)
 
     def migrations(self, database_url: str) -> Any:
         """What `supabase migration list` answers."""
