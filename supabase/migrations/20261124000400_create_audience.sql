@@ -280,12 +280,104 @@ revoke execute on function campaign_runner.tagged_contacts(uuid, uuid[], uuid, u
 grant execute on function campaign_runner.tagged_contacts(uuid, uuid[], uuid, uuid, uuid[]) to service_role;
 
 
+create or replace function campaign_runner.find_twins(
+    p_campaign_id uuid,
+    p_organization_id uuid,
+    p_address_hashes bigint[],
+    p_from uuid,
+    p_to uuid,
+    p_contact_ids uuid[],
+    p_twins_at_most integer
+)
+returns table (contact_id uuid, address_hash bigint, status text)
+language plpgsql
+stable
+rows 200 -- with 1,000 the planner prepared hash tables for millions of rivals: 50 ms a range
+set search_path = pg_catalog, pg_temp
+set row_security = off
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_incremental_sort = off
+set enable_nestloop = off
+set enable_mergejoin = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_last constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+    v_usual constant integer := cardinality(p_address_hashes) + p_twins_at_most;
+begin
+    return query
+        -- One array for the index, which walks it in order: that takes half as long as a look for each address. Behind a
+        -- select, since the planner looks at each element of an array that it knows: a fifth of all.
+        with usual as materialized (
+            select c.id, campaign_runner.address_hash(c.organization_id, c.email::text) as hash
+            from public.contacts c
+            where campaign_runner.address_hash(c.organization_id, c.email::text) = any ((select p_address_hashes)::bigint[])
+                and (c.organization_id = p_organization_id) is true
+                -- The range itself is known: only its twins outside are looked for.
+                and (c.id < p_from or c.id >= p_to and p_to <> v_last) is true
+                and (c.id <> all (coalesce(p_contact_ids, '{}'))) is true
+            order by campaign_runner.address_hash(c.organization_id, c.email::text), c.id
+            limit v_usual
+        ),
+        -- A crowd at one address fills the limit, and hides the twins at others: then each address is looked for.
+        is_crowded as materialized (
+            select cardinality(p_address_hashes) > 1 and count(*) >= v_usual as yes from usual
+        ),
+        twins as (
+            select u.id, u.hash
+            from usual u
+            where not (select i.yes from is_crowded i)
+            union all
+            select k.id, a.hash
+            from unnest(p_address_hashes) as a (hash)
+            cross join lateral (
+                select c.id
+                from public.contacts c
+                where campaign_runner.address_hash(c.organization_id, c.email::text) = any (array[a.hash])
+                    and (c.organization_id = p_organization_id) is true
+                    and (c.id < p_from or c.id >= p_to and p_to <> v_last) is true
+                    and (c.id <> all (coalesce(p_contact_ids, '{}'))) is true
+                order by campaign_runner.address_hash(c.organization_id, c.email::text), c.id
+                limit p_twins_at_most
+            ) k
+            where (select i.yes from is_crowded i)
+        )
+        select
+            t.id,
+            t.hash,
+            (
+                select r.status::text
+                from public.campaign_recipients r
+                where r.campaign_id = any (array[p_campaign_id])
+                    and r.contact_id >= t.id
+                    and r.contact_id <= t.id
+                order by r.campaign_id, r.contact_id
+                limit 1
+            )
+        from twins t;
+end;
+$$;
+comment on function
+    campaign_runner.find_twins(uuid, uuid, bigint[], uuid, uuid, uuid[], integer)
+is
+    'The contacts at these addresses that are outside of the range, or not of these ids, each with its status as a '
+    'recipient. Of more than p_twins_at_most at one address at least so many, those with the lowest ids. Only for '
+    'evaluate_contacts().';
+revoke execute on function campaign_runner.find_twins(uuid, uuid, bigint[], uuid, uuid, uuid[], integer)
+    from public, anon, authenticated;
+grant execute on function campaign_runner.find_twins(uuid, uuid, bigint[], uuid, uuid, uuid[], integer)
+    to service_role;
+
+
 create or replace function campaign_runner.evaluate_alone(
     p_rules campaign_runner.rules,
     p_from uuid,
     p_to uuid,
-    p_contact_ids uuid[],
-    p_address_hashes bigint[]
+    p_contact_ids uuid[]
 )
 returns table (contact_id uuid, reason text, address text, address_hash bigint, country text)
 language plpgsql
@@ -312,8 +404,9 @@ as $$
 declare
     v_first constant uuid := '00000000-0000-0000-0000-000000000000';
     v_last constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
-    v_is_range constant boolean := p_contact_ids is null and p_address_hashes is null;
+    v_is_range constant boolean := p_contact_ids is null;
     v_is_whole constant boolean := v_is_range and p_from = v_first and p_to = v_last;
+    v_opt_outs_more constant integer := 100; -- than addresses
     v_has_excluded_countries constant boolean := cardinality(p_rules.exclude_countries) > 0;
     -- For address_hash() of an address that is folded already: to fold it again took a fifth of all.
     v_seed constant bigint := uuid_hash_extended(p_rules.organization_id, 0);
@@ -342,38 +435,35 @@ begin
                     c.id, nullif(campaign_runner.fold(c.email::text), ''), mobile::text, c.country::text,
                     coalesce(c.is_active, true), coalesce(c.is_subscribed, true), deleted_at is not null
                 from public.contacts c
-                where p_address_hashes is null
-                    and c.id = any (p_contact_ids)
+                where c.id = any (p_contact_ids)
                     and (c.organization_id = p_rules.organization_id) is true
-                union all
-                select
-                    c.id, nullif(campaign_runner.fold(c.email::text), ''), mobile::text, c.country::text,
-                    coalesce(c.is_active, true), coalesce(c.is_subscribed, true), deleted_at is not null
-                from public.contacts c
-                -- One array for the index, which walks it in order. Behind a select, since the planner looks at each
-                -- element of an array that it knows: a fifth of all.
-                where campaign_runner.address_hash(c.organization_id, c.email::text)
-                        = any ((select p_address_hashes)::bigint[])
-                    and (c.organization_id = p_rules.organization_id) is true
-                    -- The range itself is known: only its twins outside are looked for.
-                    and (c.id < p_from or c.id >= p_to and p_to <> v_last) is true
-                    and (c.id <> all (coalesce(p_contact_ids, '{}'))) is true
                 offset 0 -- keeps the address from being made again wherever it is used
             ) k
         ),
-        -- An address that unsubscribed on one live contact is unsubscribed for all of them. Of the twins of a contact
-        -- that gets the mail none has, so that nothing is looked for at given addresses.
+        -- An address that unsubscribed on one live contact is unsubscribed for all of them.
         asked_addresses as materialized (
-            select array(
-                select hashtextextended(c.address, v_seed)
-                from contacts c
-                where p_rules.exclude_unsubscribed
-                    and p_address_hashes is null
-                    and not v_is_whole
-                    and not c.is_deleted
-                    and c.is_subscribed
-                    and c.address is not null
-            ) as hashes
+            select c.address, hashtextextended(c.address, v_seed) as hash
+            from contacts c
+            where p_rules.exclude_unsubscribed
+                and not v_is_whole
+                and not c.is_deleted
+                and c.is_subscribed
+                and c.address is not null
+        ),
+        -- All opt-outs of these addresses, unless a crowd at one of them fills the limit, as in find_twins().
+        opt_outs as materialized (
+            select k.address, k.is_deleted
+            from (select null::timestamptz as deleted_at) absent
+            cross join lateral (
+                select campaign_runner.fold(c.email::text) as address, deleted_at is not null as is_deleted
+                from public.contacts c
+                where campaign_runner.address_hash(c.organization_id, c.email::text)
+                        = any (array(select a.hash from asked_addresses a))
+                    and not c.is_subscribed
+                    and (c.organization_id = p_rules.organization_id) is true
+                order by campaign_runner.address_hash(c.organization_id, c.email::text)
+                limit (select v_opt_outs_more + count(*) from asked_addresses)
+            ) k
         ),
         opted_out as materialized (
             select distinct o.address
@@ -382,18 +472,25 @@ begin
                 from contacts c
                 where p_rules.exclude_unsubscribed and v_is_whole and not c.is_deleted and not c.is_subscribed
                 union all
-                select k.address
+                select k.address from opt_outs k where not k.is_deleted
+                union all
+                -- Then one opt-out of each address, which is as good as all.
+                select a.address
                 from (select null::timestamptz as deleted_at) absent
+                cross join asked_addresses a
                 cross join lateral (
-                    select campaign_runner.fold(c.email::text) as address, deleted_at is not null as is_deleted
+                    select
                     from public.contacts c
-                    where campaign_runner.address_hash(c.organization_id, c.email::text)
-                            = any ((select a.hashes from asked_addresses a)::bigint[])
+                    where campaign_runner.address_hash(c.organization_id, c.email::text) = any (array[a.hash])
                         and not c.is_subscribed
+                        and (deleted_at is null) is true
                         and (c.organization_id = p_rules.organization_id) is true
-                    offset 0
-                ) k
-                where not k.is_deleted
+                        and (campaign_runner.fold(c.email::text) = a.address) is true
+                    order by campaign_runner.address_hash(c.organization_id, c.email::text)
+                    limit 1
+                ) one
+                where (select count(*) from opt_outs)
+                    >= (select v_opt_outs_more + count(*) from asked_addresses)
             ) o
         ),
         bounces as materialized (
@@ -476,12 +573,12 @@ begin
         ) v;
 end;
 $$;
-comment on function campaign_runner.evaluate_alone(campaign_runner.rules, uuid, uuid, uuid[], bigint[]) is
-    'Each contact of the range, or of these ids, or outside of these at these addresses, without regard to twins: NULL '
-    'with the address and its hash, or the first reason against the contact. Only for evaluate_contacts().';
-revoke execute on function campaign_runner.evaluate_alone(campaign_runner.rules, uuid, uuid, uuid[], bigint[])
+comment on function campaign_runner.evaluate_alone(campaign_runner.rules, uuid, uuid, uuid[]) is
+    'Each contact of the range, or of these ids, without regard to twins: NULL with the address and its hash, or the '
+    'first reason against the contact. Only for evaluate_contacts().';
+revoke execute on function campaign_runner.evaluate_alone(campaign_runner.rules, uuid, uuid, uuid[])
     from public, anon, authenticated;
-grant execute on function campaign_runner.evaluate_alone(campaign_runner.rules, uuid, uuid, uuid[], bigint[])
+grant execute on function campaign_runner.evaluate_alone(campaign_runner.rules, uuid, uuid, uuid[])
     to service_role;
 
 
@@ -602,7 +699,8 @@ create or replace function campaign_runner.evaluate_contacts(
     p_contact_ids uuid[] default null,
     p_rules campaign_runner.rules default null,
     p_launch_id bigint default null,
-    p_among_recipients boolean default false
+    p_among_recipients boolean default false,
+    p_twins_at_most integer default 100
 )
 returns table (contact_id uuid, reason text, country text)
 language plpgsql
@@ -625,6 +723,7 @@ declare
     v_last constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
     v_is_whole constant boolean := p_contact_ids is null and p_from = v_first and p_to = v_last;
     v_has_exclusions constant boolean := campaign_runner.has_exclusions();
+    v_wider constant integer := 100; -- times as many twins as before
     v_rules campaign_runner.rules := p_rules;
 begin
     if v_rules.hash is null then
@@ -633,31 +732,35 @@ begin
     return query
         with in_range as materialized (
             select e.*
-            from campaign_runner.evaluate_alone(v_rules, p_from, p_to, p_contact_ids, null) e
+            from campaign_runner.evaluate_alone(v_rules, p_from, p_to, p_contact_ids) e
         ),
-        -- One sort for both, from Postgres 16 on: the index walks sorted hashes a fifth faster, and where none comes
-        -- twice, which is usual, nothing is left to group, which took as long as the sort.
+        -- One sort for both, from Postgres 16 on: the index is walked a fifth faster in the order of the hashes.
         addresses as materialized (
             select
-                coalesce(array_agg(i.address_hash order by i.address_hash), '{}') as hashes,
+                coalesce(array_agg(distinct i.address_hash), '{}') as hashes,
                 count(i.address_hash) > count(distinct i.address_hash) as are_shared
             from in_range i
             where i.address_hash is not null
         ),
+        found_twins as materialized (
+            select f.*
+            from campaign_runner.find_twins(
+                p_campaign_id, v_rules.organization_id, (select a.hashes from addresses a),
+                p_from, case when p_contact_ids is null then p_to else p_from end, p_contact_ids, p_twins_at_most
+            ) f
+            where not v_is_whole
+        ),
+        -- The addresses of which only the twins with the lowest ids were looked at.
+        crowds as materialized (
+            select f.address_hash from found_twins f group by f.address_hash having count(*) >= p_twins_at_most
+        ),
         -- Only of contacts that would get the mail themselves: where rules leave a third, that spares two thirds of the
-        -- probes.
+        -- probes. A twin that is no recipient takes no mail away from a contact with a lower id.
         twins as materialized (
             select
                 t.*,
-                (
-                    select r.status::text
-                    from public.campaign_recipients r
-                    where r.campaign_id = any (array[p_campaign_id])
-                        and r.contact_id >= t.contact_id
-                        and r.contact_id <= t.contact_id
-                    order by r.campaign_id, r.contact_id
-                    limit 1
-                ) as status,
+                f.address_hash as hash,
+                f.status,
                 -- Whether this pass of the launch has synced the twin: then its row, or the lack of one, is final.
                 coalesce(
                     (
@@ -670,10 +773,20 @@ begin
                     p_among_recipients
                 ) as is_final
             from campaign_runner.evaluate_alone(
-                v_rules, p_from, case when p_contact_ids is null then p_to else p_from end, p_contact_ids,
-                (select a.hashes from addresses a)
+                v_rules, p_from, p_to,
+                array(
+                    select f.contact_id
+                    from found_twins f
+                    where f.status is not null
+                        or not p_among_recipients
+                        and case
+                            when p_contact_ids is null then f.contact_id < p_to
+                            else f.contact_id < any (p_contact_ids)
+                        end
+                )
             ) t
-            where not v_is_whole
+            join found_twins f on f.contact_id = t.contact_id
+            where exists (select from found_twins)
         ),
         excluded as materialized (
             select x.contact_id, x.reason
@@ -695,10 +808,10 @@ begin
             left join excluded x on x.contact_id = i.contact_id
             where i.address_hash is not null
                 and x.contact_id is null
-                and ((select a.are_shared from addresses a) or exists (select from twins))
+                and ((select a.are_shared from addresses a) or exists (select from found_twins))
             union all
             select
-                t.contact_id, t.address, campaign_runner.address_hash(v_rules.organization_id, t.address),
+                t.contact_id, t.address, t.hash,
                 case
                     when t.status <> 'pending' then 0
                     when t.is_final and not p_among_recipients then 0
@@ -711,32 +824,56 @@ begin
         ),
         -- By their hashes, whose order costs nothing, and not the collation of the texts.
         shared_hashes as materialized (
-            select r.address_hash from rivals r group by r.address_hash having count(*) > 1
+            select r.address_hash
+            from rivals r
+            left join crowds w on w.address_hash = r.address_hash
+            group by r.address_hash
+            having count(*) > 1 or count(w.address_hash) > 0
+        ),
+        ranked as materialized (
+            select
+                r.contact_id,
+                r.address_hash,
+                row_number() over (
+                    partition by r.address
+                    order by
+                        -- A contact of the range whose mail is on its way goes first as well.
+                        least(r.place, (
+                            select case when sent.status = 'pending' then 1 else 0 end
+                            from public.campaign_recipients sent
+                            where sent.campaign_id = any (array[p_campaign_id])
+                                and sent.contact_id >= r.contact_id
+                                and sent.contact_id <= r.contact_id
+                            order by sent.campaign_id, sent.contact_id
+                            limit 1
+                        )),
+                        r.contact_id
+                ) as position
+            from rivals r
+            join shared_hashes s on s.address_hash = r.address_hash
+        ),
+        -- Contacts that go before all twins that were looked at, in a crowd. A wider look tells whether another twin takes
+        -- their mail away. In a pass of a launch that is rare: the other contacts of the crowd come after one that was seen.
+        undecided as materialized (
+            select r.contact_id
+            from ranked r
+            join crowds w on w.address_hash = r.address_hash
+            join in_range i on i.contact_id = r.contact_id
+            where r.position = 1
         ),
         displaced as materialized (
-            select ranked.contact_id
-            from (
-                select
-                    r.contact_id,
-                    row_number() over (
-                        partition by r.address
-                        order by
-                            -- A contact of the range whose mail is on its way goes first as well.
-                            least(r.place, (
-                                select case when sent.status = 'pending' then 1 else 0 end
-                                from public.campaign_recipients sent
-                                where sent.campaign_id = any (array[p_campaign_id])
-                                    and sent.contact_id >= r.contact_id
-                                    and sent.contact_id <= r.contact_id
-                                order by sent.campaign_id, sent.contact_id
-                                limit 1
-                            )),
-                            r.contact_id
-                    ) as position
-                from rivals r
-                join shared_hashes s on s.address_hash = r.address_hash
-            ) ranked
-            where ranked.position > 1
+            select r.contact_id from ranked r where r.position > 1
+            union all
+            select e.contact_id
+            from campaign_runner.evaluate_contacts(
+                p_campaign_id,
+                p_contact_ids => array(select u.contact_id from undecided u),
+                p_rules => v_rules,
+                p_launch_id => p_launch_id,
+                p_among_recipients => p_among_recipients,
+                p_twins_at_most => p_twins_at_most * v_wider
+            ) e
+            where exists (select from undecided) and e.reason is not null
         )
         select
             i.contact_id,
@@ -748,17 +885,18 @@ begin
 end;
 $$;
 comment on function
-    campaign_runner.evaluate_contacts(uuid, uuid, uuid, uuid[], campaign_runner.rules, bigint, boolean)
+    campaign_runner.evaluate_contacts(uuid, uuid, uuid, uuid[], campaign_runner.rules, bigint, boolean, integer)
 is
     'Each contact of the campaign''s organization in the range, or of these ids, with NULL when it gets the campaign, and '
     'else the first reason against it: deleted, inactive, unsubscribed, bounced, no_address, country (with the country), '
     'not_included, excluded_tag, project:…, duplicate_address. p_launch_id: as the present pass of this launch sees it. '
-    'p_among_recipients: only a recipient takes the mail away from a twin.';
+    'p_among_recipients: only a recipient takes the mail away from a twin. p_twins_at_most: so many twins at each '
+    'address are looked at first, and more only where these decide nothing.';
 revoke execute on function
-    campaign_runner.evaluate_contacts(uuid, uuid, uuid, uuid[], campaign_runner.rules, bigint, boolean)
+    campaign_runner.evaluate_contacts(uuid, uuid, uuid, uuid[], campaign_runner.rules, bigint, boolean, integer)
     from public, anon, authenticated;
 grant execute on function
-    campaign_runner.evaluate_contacts(uuid, uuid, uuid, uuid[], campaign_runner.rules, bigint, boolean)
+    campaign_runner.evaluate_contacts(uuid, uuid, uuid, uuid[], campaign_runner.rules, bigint, boolean, integer)
     to service_role;
 
 

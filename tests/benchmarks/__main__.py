@@ -8,19 +8,27 @@ from collections.abc import Sequence
 
 import click
 
-from tests.benchmarks import growth, launches, ticks
+from local.binaries import available_versions
+from tests.benchmarks import growth, launches, projects, ticks
 from tests.benchmarks.anatomy import anatomy
+from tests.benchmarks.bed import Bed
 from tests.benchmarks.plans import plans
 from tests.benchmarks.ratio import Curve, Ratio
 
-BENCHMARKS = {**launches.BENCHMARKS, **ticks.BENCHMARKS}
+BENCHMARKS = {**launches.BENCHMARKS, **projects.BENCHMARKS, **ticks.BENCHMARKS}
 
 
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("--rounds", default=5, show_default=True, help="Pairs of measurements of each benchmark.")
+@click.option(
+    "--postgres",
+    default=Bed.postgres,
+    show_default=True,
+    help=f"The version: {', '.join(map(str, available_versions()))}.",
+)
 @click.option("--write", is_flag=True, help="Write docs/benchmarks.* and docs/growth.svg; takes all benchmarks.")
-def main(names: Sequence[str], rounds: int, write: bool) -> None:
+def main(names: Sequence[str], rounds: int, postgres: int, write: bool) -> None:
     """Run all benchmarks, or those with these NAMES. Half an hour, on a machine that does nothing else.
 
     Exit code 1: a goal was not reached.
@@ -31,6 +39,9 @@ def main(names: Sequence[str], rounds: int, write: bool) -> None:
             raise click.UsageError(f"There is no benchmark {name}; there are {', '.join(known)}.")
     if write and names:
         raise click.UsageError("--write takes all benchmarks, and no names.")
+    if postgres not in available_versions():
+        raise click.UsageError(f"Postgres {postgres} is not installed here.")
+    Bed.postgres = postgres
     explained = dict(plans()) if write else {}  # first, as it would be a pity to fail at the end
     ratios: list[Ratio] = []
     curves: list[Curve] = []

@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from local.function import Function
+from local.migration import apply_migrations
 from local.postgres import SUPERUSER
 from local.stack import Stack
 from tests.support.caller import Caller
@@ -34,10 +35,16 @@ BUDGET_SECONDS = 3_000  # one POST is to finish the work
 
 
 class Bed:
-    """A context manager. `owner` is the owner of the tables, without a statement timeout."""
+    """A context manager. `owner` is the owner of the tables, without a statement timeout.
 
-    def __init__(self) -> None:
-        self.stack = Stack(settings=SETTINGS)
+    `tables`: what makes the tables of a project that had its own before.
+    """
+
+    postgres = 18  # the version of all
+
+    def __init__(self, *, tables: str = "") -> None:
+        self.stack = Stack(self.postgres, settings=SETTINGS)
+        self._tables = tables
         self.system_user = uuid4()
         self.token = secrets.token_urlsafe(32)
         # Made once: the certificates that a client reads at first take as long as ten steps.
@@ -47,6 +54,8 @@ class Bed:
         self.stack.__enter__()
         self.owner: psycopg.Connection[Any] = self._connect("postgres")
         self._superuser = self._connect(SUPERUSER)
+        if self._tables:
+            self._replace_tables()
         self.factory = Factory(self.owner)
         self.factory.user(id=self.system_user)
         return self
@@ -93,13 +102,13 @@ class Bed:
         """A campaign that is due, or a draft."""
         return self.factory.campaign(organization, status="scheduled" if is_due else "draft", rules=rules)
 
-    def clear(self) -> None:
+    def clear(self, *, analyzes: bool = True) -> None:
         """Delete campaigns, recipients and ledger, and leave the contacts."""
-        self.execute("truncate public.campaign_recipients, public.activity_events")
+        self.execute("truncate public.campaign_recipients, public.activity_events cascade")
         self.factory.empty_ledger()
         self.execute("drop table if exists public.raw_recipients")
         self.execute("delete from public.campaigns")
-        self.settle("campaigns", "campaign_recipients")
+        self.settle(*(("campaigns", "campaign_recipients") if analyzes else ()))
 
     def raw_table(self) -> None:
         """`raw_recipients`: a table like campaign_recipients, with its constraints, indexes and triggers."""
@@ -150,6 +159,19 @@ class Bed:
         """Of those that came through the API, in seconds."""
         log = self.stack.postgres.log.read_text(errors="replace")
         return max((float(match[1]) / 1000 for match in STATEMENT_OF_THE_API.finditer(log)), default=0.0)
+
+    def _replace_tables(self) -> None:
+        """As if the project's own tables had been there before the migrations."""
+        [(ours,)] = self.execute(
+            "select string_agg(oid::regclass::text, ', ') from pg_class"
+            " where relkind = 'r' and relnamespace = 'public'::regnamespace"
+        )
+        self.execute(f"drop table {ours} cascade")
+        self.execute("truncate supabase_migrations.schema_migrations")
+        self.execute(self._tables)
+        apply_migrations(self.stack.postgres.url())
+        self.stack.rest.stop()
+        self.stack.rest.start()  # it reads the schema then
 
     def _connect(self, user: str) -> psycopg.Connection[Any]:
         connection = psycopg.connect(self.stack.postgres.url(user=user), autocommit=True)

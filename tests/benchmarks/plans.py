@@ -35,7 +35,6 @@ def plans() -> Iterator[tuple[str, str]]:
             "p_from": f"'{ids[0]}'::uuid",
             "p_to": f"'{hi}'::uuid",
             "p_contact_ids": "null::uuid[]",
-            "p_address_hashes": "null::bigint[]",
             "p_launch_id": "null::bigint",
             "p_among_recipients": "false",
             "v_last": "'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid",
@@ -43,16 +42,20 @@ def plans() -> Iterator[tuple[str, str]]:
             "v_is_whole": "false",
             "v_has_excluded_countries": "true",
             "v_has_exclusions": "false",
+            "v_seed": f"uuid_hash_extended('{organization}', 0)",
+            "v_opt_outs_more": "100",
+            "p_twins_at_most": "100",
+            "v_wider": "100",
         }
         [(hashes,)] = bed.execute(
             "select array_agg(h order by h)::text from ("
             "select campaign_runner.address_hash(organization_id, email::text) as h from public.contacts"
             f" where id = any ({contacts})) hashed"
         )
-        on_twins = {**on_range, "p_address_hashes": f"'{hashes}'::bigint[]", "v_is_range": "false"}
+        on_twins = {**on_range, "p_address_hashes": f"'{hashes}'::bigint[]", "v_usual": str(STEP_ROWS + 100)}
         for name, function, pattern, values in (
             ("each of 80,000 contacts by itself", "evaluate_alone", RETURNED, on_range),
-            ("those outside the range who share an address with them", "evaluate_alone", RETURNED, on_twins),
+            ("those outside the range who share an address with them", "find_twins", RETURNED, on_twins),
             ("both, and the duplicates among them", "evaluate_contacts", RETURNED, on_range),
             ("the same against the recipients that are there", "diff_recipients", RETURNED, on_range),
             ("80,000 of them", "insert_recipients", INSERTED, {**on_range, "p_contact_ids": contacts}),
@@ -72,7 +75,7 @@ def _explain(bed: Bed, function: str, pattern: str, values: Mapping[str, str]) -
         raise RuntimeError(f"{function} has no such statement")
     statement = str(found[1])
     for name in sorted(values, key=len, reverse=True):
-        statement = re.sub(rf"(?<![\w.]){re.escape(name)}\b", lambda _, name=name: values[name], statement)  # type: ignore[misc]
+        statement = re.sub(rf"(?<![\w.]){re.escape(name)}\b(?! =>)", lambda _, name=name: values[name], statement)  # type: ignore[misc]
     with bed.owner.transaction():
         for setting in settings:
             bed.execute("select set_config(%s, %s, true)", *setting.split("=", 1))

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.bed import Bed
 from tests.benchmarks.ratio import Curve, Ratio
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -28,7 +29,7 @@ def write(
     ratios: Sequence[Ratio], curves: Sequence[Curve], plans: Mapping[str, str], parts: Mapping[str, float]
 ) -> None:
     """Write docs/benchmarks.json, the plans, the pictures, and the measured part of docs/benchmarks.md."""
-    machine = {"cores": os.cpu_count(), "processor": platform.machine(), "postgres": 18}
+    machine = {"cores": os.cpu_count(), "processor": platform.machine(), "postgres": Bed.postgres}
     found: dict[str, Any] = {"machine": machine}
     found["ratios"] = [ratio.as_json() for ratio in ratios]
     found["curves"] = [curve.as_json() for curve in curves]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -222,6 +222,50 @@ def test_the_next_page_reads_only_its_own_part_of_contacts_and_recipients(
 
     assert shown == contacts[4_000:4_050]
     assert after["n"] - before["n"] < 50 * 10
+
+
+@pytest.mark.every_version
+@pytest.mark.parametrize("statistics", ["none", "of an empty table", "current"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "contact_id >= %(first)s order by contact_id limit 50",
+        "contact_id >= %(first)s and contact_id <= %(last)s",
+        "contact_id = any (%(all)s)",
+    ],
+    ids=["a page", "a range", "a list"],
+)
+def test_the_rules_are_read_once_for_all_rows_however_many_addresses_they_include(
+    page: LiteralString,
+    statistics: str,
+    organization: UUID,
+    factory: Factory,
+    automation: Automate,
+    service: Connection,
+    database: Connection,
+) -> None:
+    database.execute("alter table campaign_recipients set (autovacuum_enabled = off)")
+    if statistics == "of an empty table":
+        database.execute("analyze")
+    contacts = factory.contacts(organization, 1_000)
+    emails = [row["email"] for row in records.rows(database, "select upper(email) as email from contacts order by id")]
+    campaign = factory.campaign(organization, rules={"include_emails": [None, " ", *emails]})
+    automation().launch()
+    if statistics == "current":
+        database.execute("analyze")
+    factory.update("contacts", contacts[510], email="moved@example.org")
+    read = "select sum(seq_tup_read + idx_tup_fetch) as n from pg_stat_xact_user_tables where relname = any (%s)"
+    values = {"campaign": campaign, "first": contacts[500], "last": contacts[549], "all": contacts[500:550]}
+
+    with service.transaction():
+        [before] = records.rows(service, read, ["campaign_target_rules"])
+        query = f"select contact_id from campaign_runner_sendable where campaign_id = %(campaign)s and {page}"
+        shown = {contact for (contact,) in service.execute(query.encode(), values)}
+        [after] = records.rows(service, read, ["campaign_target_rules"])
+
+    assert shown.symmetric_difference(contacts[500:550]) <= {contacts[510], contacts[550]}
+    assert contacts[510] not in shown
+    assert after["n"] - before["n"] == 1
 
 
 class TestPrivileges:

@@ -30,6 +30,7 @@ RULES = "tests/database/test_rules.py"
 FAILURES = "tests/database/test_failures.py"
 INTERFERENCE = "tests/database/test_interference.py"
 PERMUTATIONS = "tests/concurrency/test_permutations.py"
+CROWDED = "tests/database/test_crowded_addresses.py"
 VANISHING = "tests/concurrency/test_vanishing_contacts.py"
 TROUBLES = "tests/http/test_troubles.py"
 ISOLATION = "tests/concurrency/test_isolation.py"
@@ -71,8 +72,8 @@ MUTANTS = (
         "P1",
         "a contact outside the range that has the same address is overlooked",
         AUDIENCE,
-        "(select a.hashes from addresses a)\n",
-        "'{}'::bigint[]\n",
+        "(select a.hashes from addresses a),\n",
+        "'{}'::bigint[],\n",
         [
             VANISHING
             + "::test_of_twins_in_two_chunks_just_one_gets_the_mail_whatever_becomes_of_the_lower_one_in_between"
@@ -104,6 +105,38 @@ MUTANTS = (
         "when t.status <> 'pending' then 0\n",
         "",
         [INTERFERENCE + "::test_a_contact_whose_twin_was_sent_the_mail_gets_none"],
+    ),
+    Mutant(
+        "P1",
+        "the first twins of a crowd speak for all of them",
+        AUDIENCE,
+        "where exists (select from undecided) and e.reason is not null",
+        "where false",
+        ["tests/database/test_audience.py", CROWDED],
+    ),
+    Mutant(
+        "P1",
+        "a crowd of opt-outs at one address hides those at others",
+        AUDIENCE,
+        "where (select count(*) from opt_outs)\n",
+        "where false and (select count(*) from opt_outs)\n",
+        [CROWDED],
+    ),
+    Mutant(
+        "P1",
+        "a crowd at one address hides the twins at others",
+        AUDIENCE,
+        "where (select i.yes from is_crowded i)\n",
+        "where false\n",
+        [CROWDED, "tests/database/test_audience.py"],
+    ),
+    Mutant(
+        "P1",
+        "in a crowd the opt-out of a deleted contact counts",
+        AUDIENCE,
+        "and (deleted_at is null) is true\n",
+        "",
+        [CROWDED],
     ),
     Mutant(
         "P1",
@@ -456,6 +489,30 @@ MUTANTS = (
         "where r.campaign_id = any (array[p_campaign_id])\n                and r.contact_id >= p_from\n",
         "where (r.campaign_id = p_campaign_id) is true\n                and r.contact_id >= p_from\n",
         ["tests/database/test_plans.py::test_no_plan_from_an_empty_table_reads_the_recipients_of_other_campaigns"],
+    ),
+    Mutant(
+        "P8",
+        "a range reads all contacts that share an address with one of its own",
+        AUDIENCE,
+        "                limit p_twins_at_most\n",
+        "",
+        [CROWDED],
+    ),
+    Mutant(
+        "P8",
+        "a range reads all opt-outs of an address",
+        AUDIENCE,
+        "                limit (select v_opt_outs_more + count(*) from asked_addresses)\n",
+        "",
+        [CROWDED],
+    ),
+    Mutant(
+        "P8",
+        "the view reads the rules for each of its rows",
+        SENDABLE,
+        "        order by rules.hash\n",
+        "",
+        ["tests/database/test_sendable.py"],
     ),
     Mutant(
         "P8",
