@@ -90,7 +90,7 @@ def run(context: click.Context, organization_id: UUID | None, dry_run: bool, as_
     if as_json:
         click.echo(json.dumps(report.result.model_dump(mode="json") | {"complete": report.complete}, indent=2))
     else:
-        click.echo(_report(report, dry_run=dry_run))
+        click.echo(_report(report, dry_run=dry_run) + _others(settings, organization_id))
     if stop.requested and not report.complete:
         context.exit(INTERRUPTED)
     context.exit(CAMPAIGN_ERRORS if report.result.errors else 0)
@@ -390,6 +390,19 @@ def _report(report: RunReport, *, dry_run: bool) -> str:
     if not report.complete:
         lines.append("Work is left: run again to go on.")
     return "\n".join(lines)
+
+
+def _others(settings: Settings, organization_id: UUID | None) -> str:
+    """A line about the due campaigns that no run launches now. Empty: there are none, or the database does not say."""
+    from runner import health
+
+    try:
+        now = health.read_health(settings, organization_id)
+    except RunnerError:
+        return ""
+    stuck = sum(each.count for each in (now.held, now.needs_attention, now.backing_off, now.taken_over))
+    verb = "waits or fails" if stuck == 1 else "wait or fail"
+    return f"\n{counted(stuck, 'campaign')} {verb}: `python -m runner status` shows why." if stuck else ""
 
 
 def _why_it_does_not_wait(settings: Settings, campaign_id: UUID) -> str:

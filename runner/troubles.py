@@ -7,7 +7,10 @@ from typing import Literal
 
 Severity = Literal["ok", "warning", "problem"]
 
-APPLY = "Apply supabase/migrations: `supabase db push`, or the files in the SQL editor, in their order."
+APPLY = (
+    "Apply supabase/migrations: `supabase db push`, or the files in the SQL editor, in their order. In a project with "
+    "migrations of its own: python -m runner migrations DIRECTORY"
+)
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,13 @@ from tests.support.fake_api import (
     FakeApi,
     Reply,
     failure,
+    health,
     outcome,
     page,
     refusal,
     report,
     step,
+    stuck,
 )
 
 
@@ -35,6 +37,7 @@ def launches(environ: pytest.MonkeyPatch, api: FakeApi) -> FakeApi:
     environ.delenv("RUNNER_TOKENS")
     api.on("step", step(to_report=True))
     api.on("report", report(outcome(1, recipients=20_000)))
+    api.on("health", health())
     return api
 
 
@@ -147,11 +150,19 @@ def test_one_organization_may_be_asked_for(launches: FakeApi) -> None:
     assert launches.asked("step")[0]["p_organization_id"] == ORGANIZATION
 
 
+def test_campaigns_that_no_run_launches_are_counted(launches: FakeApi) -> None:
+    launches.on("health", health(held=stuck(), backing_off=stuck()))
+    last = invoke("run", "--organization-id", ORGANIZATION).stdout.splitlines()[-1]
+    assert last == "2 campaigns wait or fail: `python -m runner status` shows why."
+    launches.on("health", refusal("PGRST202"))
+    assert invoke("run").stdout.splitlines()[-1] == "1 launched, 0 failed."
+
+
 def test_a_dry_run_says_what_would_be(launches: FakeApi) -> None:
     launches.on("preview", {"campaigns": [outcome()], "errors": [], "cursor": None})
     result = invoke("run", "--dry-run")
     assert result.stdout.splitlines()[-1] == "1 would be launched, 0 failed."
-    assert launches.names() == ["preview"]
+    assert launches.names() == ["preview", "health"]
 
 
 def test_text_from_the_database_cannot_steer_the_terminal(launches: FakeApi) -> None:
@@ -165,7 +176,7 @@ def test_sigterm_lets_the_step_end_and_the_table_says_that_work_is_left(launches
     launches.before = lambda name, parameters: signal.raise_signal(signal.SIGTERM) if name == "step" else None
     launches.on("step", step(work_left=True, to_report=True))
     result = invoke("run")
-    assert launches.names() == ["step", "report"]
+    assert launches.names() == ["step", "report", "health"]
     assert result.exit_code == 130
     assert result.stdout.splitlines()[-1] == "Work is left: run again to go on."
 

@@ -52,6 +52,7 @@ class TestWhoSeesIt:
         """The organizations of which a progress was shown."""
         api.on("step", step())
         api.on("preview", {"campaigns": [], "errors": [], "cursor": None})
+        api.on("health", health())
         shown = []
 
         @contextmanager
