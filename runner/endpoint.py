@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from contextlib import ExitStack, suppress
 from io import BytesIO
@@ -27,7 +28,7 @@ from runner.errors import (
 )
 from runner.models import RunReport
 from runner.parameters import Parameters, parse_request
-from runner.settings import HttpSettings
+from runner.settings import HttpSettings, misspelt
 from runner.stop import WorkerStop
 from runner.trace import trace_fields
 
@@ -46,6 +47,8 @@ def prepare() -> None:
         log.configure(HttpSettings.load().log_level)
     except RunnerError as error:
         _logger.critical("Every request will be answered with 500. %s", error)
+    for name, meant in misspelt(os.environ).items():
+        _logger.warning("%s is no setting. Is %s meant?", name, meant, extra={"fields": {"event": "setting_misspelt"}})
 
 
 def answer(request: Request) -> Response:

@@ -133,6 +133,11 @@ class CampaignStuck(Line):
     taken_over: Number | None = None
 
 
+class SettingMisspelt(Line):
+    event: Literal["setting_misspelt"]
+    severity: Literal["WARNING"]
+
+
 class RequestRefused(Line):
     event: Literal["request_refused"]
     severity: Literal["WARNING"]
@@ -166,7 +171,14 @@ class Reported(Line):
 
 
 Event = Annotated[
-    DatabaseCalled | CampaignLaunched | CampaignFailed | CampaignStuck | RunFinished | RequestRefused | RequestFailed,
+    DatabaseCalled
+    | CampaignLaunched
+    | CampaignFailed
+    | CampaignStuck
+    | SettingMisspelt
+    | RunFinished
+    | RequestRefused
+    | RequestFailed,
     Field(discriminator="event"),
 ]
 EVENTS: TypeAdapter[Event] = TypeAdapter(Event)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from runner.auth import Identity
+from runner.endpoint import prepare
 from runner.errors import InvalidSettings
-from runner.settings import HttpSettings, Settings
+from runner.settings import HttpSettings, Settings, misspelt
 from tests.support.fake_api import KEY, TOKEN, URL, USER
 
 
@@ -244,3 +246,32 @@ def test_the_values_of_the_example_are_the_defaults(monkeypatch: pytest.MonkeyPa
     for name, field in Settings.model_fields.items():
         if not field.is_required():
             assert getattr(settings, name) == field.default, name
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("RUN_TIME_BUDGET", "RUN_TIME_BUDGET_SECONDS"),
+        ("MAX_LATENES_MINUTES", "MAX_LATENESS_MINUTES"),
+        ("SYSTEM_USERS_ROLES", "SYSTEM_USER_ROLES"),
+    ],
+)
+def test_a_name_that_is_near_a_setting_is_pointed_out_unless_that_is_set(name: str, meant: str) -> None:
+    assert misspelt({name: "1"}) == {name: meant}
+    assert misspelt({name: "1", meant: "1"}) == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["PATH", "SUPABASE_ANON_KEY", "SUPABASE_PUBLISHABLE_KEY", "DATABASE_URL", "RUNNER_URL", "LOG"]
+)
+def test_other_names_are_left_alone(name: str) -> None:
+    assert misspelt({name: "1"}) == {}
+
+
+def test_the_function_points_out_a_misspelt_name_as_it_starts(
+    environ: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environ.setenv("RUN_TIME_BUDGET", "20")
+    prepare()
+    [line] = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["message"] == "RUN_TIME_BUDGET is no setting. Is RUN_TIME_BUDGET_SECONDS meant?"
