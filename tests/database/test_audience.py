@@ -173,7 +173,7 @@ def judged(
 
 
 @pytest.mark.every_version
-@settings(examples, max_examples=200)
+@settings(examples, max_examples=150)
 @given(world=worlds())
 def test_the_audience_is_what_the_oracle_says(
     world: World, empty: Callable[[], None], factory: Factory, database: Connection
@@ -188,7 +188,7 @@ def test_the_audience_is_what_the_oracle_says(
 
 
 @pytest.mark.every_version
-@settings(examples, max_examples=150)
+@settings(examples, max_examples=80)
 @given(
     world=worlds(),
     cuts=st.sets(st.sampled_from(IDS[1:]) | st.uuids(), max_size=6),

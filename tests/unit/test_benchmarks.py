@@ -29,6 +29,7 @@ RATIOS = [read(Ratio, values) for values in MEASURED["ratios"]]
 CURVES_MEASURED = [read(Curve, values) for values in MEASURED["curves"]]
 
 
+@pytest.mark.slow  # draws pictures
 def test_the_page_says_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (report.DOCS / "benchmarks.md").read_text()
     (tmp_path / "benchmarks.md").write_text(page)
