@@ -64,7 +64,7 @@ class CampaignPreview(BaseModel):
     excluded: dict[StrictStr, int]
     sample: tuple[StrictStr, ...]  # addresses of the first recipients, by their ids
     unmatched: UnmatchedNames
-    looks_wrong: LooksWrong
+    looks_wrong: LooksWrong | None  # None: the index that the look needs is missing
     outsiders: int = Field(ge=0, strict=True)
     generates: StrictBool  # False: recipients were there before any launch, and stay as they are
     pages: int = Field(ge=1, strict=True)  # in which the contacts were read, one after the other

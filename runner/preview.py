@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from uuid import UUID
 
-from runner.answers import CampaignPreview, CampaignPreviewAnswer
+from runner.answers import CampaignPreview, CampaignPreviewAnswer, LooksWrong
 from runner.budget import READ_SECONDS
 from runner.clock import Clock
 from runner.pages import Pages
@@ -73,16 +73,8 @@ def warnings(found: CampaignPreview) -> list[str]:
             f"{found.outsiders} recipients are no contacts of the organization: a launch leaves them alone, and they "
             "are counted."
         )
-    wrong = found.looks_wrong
-    if wrong.malformed:
-        said.append(f"{counted(wrong.malformed, 'address')} malformed, {_of(found)}: each is mailed as it is.")
-    if wrong.unknown:
-        said.append(
-            f"{counted(wrong.unknown, 'contact')} without is_subscribed, {_of(found)}: each counts as subscribed."
-        )
-    if wrong.mobiles:
-        shared = counted(wrong.mobiles, "mobile number")
-        said.append(f"{shared} of several contacts without an address, {_of(found)}: each of these gets the campaign.")
+    if found.looks_wrong is not None:
+        said += _looks_wrong(found.looks_wrong, found.contacts)
     if not found.recipient_count:
         said.append("Nobody gets it: a launch would set it to sending without a recipient.")
     if found.unmatched.emails_not_looked_up:
@@ -93,9 +85,20 @@ def warnings(found: CampaignPreview) -> list[str]:
     return said
 
 
-def _of(found: CampaignPreview) -> str:
-    looked = found.looks_wrong.contacts
-    return f"in all {looked:,} contacts" if looked == found.contacts else f"in the first {counted(looked, 'contact')}"
+def _looks_wrong(wrong: LooksWrong, contacts: int) -> list[str]:
+    where = (
+        f"in all {contacts:,} contacts" if wrong.contacts == contacts else f"in the first {wrong.contacts:,} contacts"
+    )
+    said = []
+    if wrong.malformed:
+        said.append(f"{counted(wrong.malformed, 'address')} malformed, {where}: each is mailed as it is.")
+    if wrong.unknown:
+        unknown = f"{counted(wrong.unknown, 'contact')} without is_subscribed"
+        said.append(f"{unknown}, {where}: each counts as subscribed.")
+    if wrong.mobiles:
+        shared = f"{counted(wrong.mobiles, 'mobile number')} of several contacts without an address"
+        said.append(f"{shared}, {where}: each of these gets the campaign.")
+    return said
 
 
 def as_json(found: CampaignPreview) -> str:

@@ -164,10 +164,13 @@ def test_a_function_that_is_gone_or_was_changed_is_named(automation: Automate, d
     run = automation()
     database.execute("drop function campaign_runner.prune(timestamptz, integer)")
     database.execute(
-        "create or replace function campaign_runner.meaning(p_code text) returns text language sql immutable"
-        " return 'no meaning'"
+        "create or replace function campaign_runner.organization_name(p_organization_id uuid) returns text"
+        " language plpgsql stable as $$ begin return 'Acme'; end $$"
     )
-    assert facts(run)["functions"] == ["campaign_runner.prune(timestamp with time zone,integer)"]
+    assert facts(run)["functions"] == [
+        "campaign_runner.organization_name(uuid)",
+        "campaign_runner.prune(timestamp with time zone,integer)",
+    ]
 
 
 def test_a_campaign_of_a_closed_organization_is_named(

@@ -56,6 +56,16 @@ def test_a_draft_without_a_schedule_can_be_previewed(
     }
 
 
+def test_without_the_index_of_addresses_nothing_is_looked_for_in_the_contacts(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    campaign = factory.campaign(organization)
+    factory.contact(organization, email="no address")
+    assert automation().preview_campaign(campaign)["looks_wrong"]["malformed"] == 1
+    database.execute("drop index campaign_runner_addresses_idx")
+    assert automation().preview_campaign(campaign)["looks_wrong"] is None
+
+
 @pytest.mark.parametrize("max_rows", [1, 2, 20_000])
 def test_names_that_match_nobody_are_named(
     max_rows: int, organization: UUID, factory: Factory, automation: Automate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -75,12 +76,15 @@ def operator(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Oper
         return connected[settings]
 
     monkeypatch.setattr("runner.database.shared", shared)
+    logger = logging.getLogger("runner")
+    logging_before = logger.handlers[:], logger.level, logger.propagate
     for name, value in {**service.settings, "RUNNER_TOKENS": service.token}.items():
         monkeypatch.setenv(name, value)
     service.run()
     operator = Operator(service, monkeypatch)
     assert operator.findings() == []
     yield operator
+    logger.handlers[:], logger.level, logger.propagate = logging_before
     for each in connected.values():
         each.close()
 
