@@ -419,8 +419,10 @@ begin
         when 'functions' then
             return to_jsonb(array(
                 select i.key
-                from jsonb_each_text(campaign_runner.installed_functions()) i
-                where campaign_runner.present_functions() ->> i.key is distinct from i.value
+                -- Once: asked for each function, the catalog took 1.6 s.
+                from (select campaign_runner.present_functions() as present offset 0) p
+                cross join jsonb_each_text(campaign_runner.installed_functions()) i
+                where p.present ->> i.key is distinct from i.value
                 order by i.key
             ));
 
