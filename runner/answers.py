@@ -269,6 +269,7 @@ class Facts(BaseModel):
     tenants: Lack | None = None  # without an organization,
     closed: Lack | None = None  # deleted, or of a closed organization,
     recipients: Lack | None = None  # or with recipients that no launch wrote
+    launches: Lack | None = None  # campaigns that were launched in the last week with something to look at
     audiences: Audiences | None = None
     tick: Tick | None = None
 

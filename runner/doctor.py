@@ -309,6 +309,11 @@ def _lists(facts: Facts) -> Iterator[Finding]:
             "scheduled, but deleted or archived, or of an organization that is deleted or closed",
         ),
         ("recipients", facts.recipients, "scheduled with recipients that no launch wrote"),
+        (
+            "odd_launch",
+            facts.launches,
+            "launched in the last 7 days to nobody, or past an exclusion that matched nothing",
+        ),
     )
     found = False
     for trouble, lack, what in lacks:

@@ -84,7 +84,13 @@ TROUBLES = {
     "new_functions": Trouble(
         "migrations", "warning", "the migrations are newer than the program", "Deploy the newer version of the program."
     ),
-    "function": Trouble("migrations", "problem", "a function of the runner is gone, or was changed", APPLY),
+    "function": Trouble(
+        "migrations",
+        "problem",
+        "a function of the runner is gone, or was changed",
+        "Run the files of supabase/migrations once more in the SQL editor, in their order, which does no harm. "
+        "`supabase db push` leaves out what it has applied.",
+    ),
     "look": Trouble(
         "migrations", "problem", "a check of the database failed", "Look up the code in the database's log."
     ),
@@ -114,7 +120,8 @@ TROUBLES = {
         "writing",
         "problem",
         "the database is read-only, as a full disk makes it",
-        "Free or add disk space, then: alter database {database} reset default_transaction_read_only;",
+        "Free or add disk space, then: set session characteristics as transaction read write; "
+        "alter database {database} reset default_transaction_read_only;",
     ),
     "unwritable": Trouble(
         "writing", "problem", "the database refuses to write", "Free or add disk space, or look up the code."
@@ -163,6 +170,12 @@ TROUBLES = {
         "a scheduled campaign has recipients that no launch wrote: its launch generates none",
         "If a person did not choose them: delete from public.campaign_recipients where campaign_id = '{campaign_id}' "
         "and status = 'pending';",
+    ),
+    "odd_launch": Trouble(
+        "launches",
+        "warning",
+        "a launch of the last 7 days has no pending recipient, or a name in its exclusions matched nothing",
+        "See: python -m runner history {campaign_id}",
     ),
     "late": Trouble(
         "campaigns",

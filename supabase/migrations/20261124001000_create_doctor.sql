@@ -305,6 +305,16 @@ begin
         when 'tenants' then array(
             select c.id from campaign_runner.scheduled_campaigns(v_at_most) c where c.organization_id is null
         )
+        -- That were launched in the last week, to no recipient, or past an exclusion that matched nothing.
+        when 'launches' then array(
+            select l.campaign_id
+            from campaign_runner.launches l
+            where l.closed_at > now() - interval '7 days'
+                and l.state = 'launched'
+                and (l.recipient_count = 0 or l.pending_before = 0 or l.unmatched @? '$.*[*]')
+            order by l.closed_at
+            limit v_at_most
+        )
         when 'closed' then array(
             select c.id
             from campaign_runner.scheduled_campaigns(v_at_most) c
@@ -334,7 +344,8 @@ end;
 $$;
 comment on function campaign_runner.examine_campaigns(text) is
     'The scheduled campaigns without a time (schedules), without an organization (tenants), deleted or of a closed '
-    'organization (closed), or with recipients that no launch wrote (recipients).';
+    'organization (closed), or with recipients that no launch wrote (recipients); and those that were launched in the last '
+    'week with something to look at (launches).';
 revoke execute on function campaign_runner.examine_campaigns(text) from public, anon, authenticated;
 grant execute on function campaign_runner.examine_campaigns(text) to service_role;
 
@@ -453,7 +464,7 @@ begin
         when 'memberships' then
             return campaign_runner.examine_memberships(p_system_user_id, p_system_user_roles);
 
-        when 'schedules', 'tenants', 'closed', 'recipients' then
+        when 'schedules', 'tenants', 'closed', 'recipients', 'launches' then
             return campaign_runner.examine_campaigns(p_check);
 
         when 'audiences' then
@@ -477,7 +488,7 @@ end;
 $$;
 comment on function campaign_runner.examine(text, uuid, text[]) is
     'One thing that may be out of order, looked at in bounded time: version, functions, requirements, grants, writing, locks, indexes, '
-    'system_user, memberships, schedules, tenants, closed, recipients, audiences or tick.';
+    'system_user, memberships, schedules, tenants, closed, recipients, launches, audiences or tick.';
 revoke execute on function campaign_runner.examine(text, uuid, text[]) from public, anon, authenticated;
 grant execute on function campaign_runner.examine(text, uuid, text[]) to service_role;
 
@@ -504,7 +515,7 @@ declare
 begin
     foreach v_check in array array[
         'version', 'functions', 'requirements', 'grants', 'writing', 'locks', 'indexes', 'system_user', 'memberships', 'schedules',
-        'tenants', 'closed', 'recipients', 'audiences', 'tick'
+        'tenants', 'closed', 'recipients', 'launches', 'audiences', 'tick'
     ] loop
         begin
             v_facts := v_facts || jsonb_build_object(

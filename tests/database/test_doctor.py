@@ -64,6 +64,7 @@ def test_nothing_is_found_where_all_is_well(organization: UUID, factory: Factory
         "tenants": {"is_cut": False, "lacking": 0, "named": []},
         "closed": {"is_cut": False, "lacking": 0, "named": []},
         "recipients": {"is_cut": False, "lacking": 0, "named": []},
+        "launches": {"is_cut": False, "lacking": 0, "named": []},
         "audiences": {"contacts": 3, "is_sample": False, "organizations": []},
     }
 
@@ -78,7 +79,8 @@ def test_nothing_is_found_where_all_is_well(organization: UUID, factory: Factory
                 {
                     "severity": "error",
                     "lack": "column public.contacts.country is missing",
-                    "remedy": "alter table public.contacts add column country text;",
+                    "remedy": "alter table public.contacts add column country text;"
+                    " -- or rename the column that holds this",
                 }
             ],
         ),
@@ -185,6 +187,18 @@ def test_a_campaign_of_a_closed_organization_is_named(
     assert automation().health()["due"]["count"] == 0
     [obstacle] = automation().preview_campaign(campaign)["obstacles"]
     assert "deleted, archived or closed" in obstacle
+
+
+def test_a_launch_to_nobody_and_one_past_an_exclusion_are_named(
+    organization: UUID, factory: Factory, automation: Automate, system_user: UUID
+) -> None:
+    nobody = factory.campaign(factory.organization(system_user))
+    automation().launch()
+    factory.contacts(organization, 3)
+    everybody = factory.campaign(organization, rules={"exclude_tags": ["VIP"]})
+    factory.campaign(organization)
+    automation().launch()
+    assert facts(automation())["launches"] == {"is_cut": False, "lacking": 2, "named": [str(nobody), str(everybody)]}
 
 
 def test_recipients_that_no_launch_wrote_are_named(organization: UUID, factory: Factory, automation: Automate) -> None:

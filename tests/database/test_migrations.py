@@ -231,7 +231,9 @@ LACKS = {
     "public.organization_members is a view or a foreign table, where a table is needed": (
         "No statement can mend that: give the view another name, and make the table public.organization_members."
     ),
-    "column public.contact_tags.name is missing": "alter table public.contact_tags add column name text;",
+    "column public.contact_tags.name is missing": (
+        "alter table public.contact_tags add column name text; -- or rename the column that holds this"
+    ),
     "column public.campaign_target_rules.include_tags is text, where text[] is needed": (
         "alter table public.campaign_target_rules alter column include_tags type text[] using include_tags::text[];"
     ),

@@ -62,6 +62,7 @@ def answer(errors: dict[str, str] | None = None, **facts: Any) -> dict[str, Any]
         "tenants": NO_LACK,
         "closed": NO_LACK,
         "recipients": NO_LACK,
+        "launches": NO_LACK,
         "audiences": FEW,
         "tick": CALL,
     }
@@ -172,8 +173,12 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
                 "problem",
                 "migrations",
                 "campaign_runner.find_work(uuid) is gone, or was changed",
-                "Apply supabase/migrations",
+                "once more in the SQL editor",
             ),
+        ),
+        (
+            {"launches": {"is_cut": False, "lacking": 1, "named": [ID]}},
+            *("warning", "launches", "launched in the last 7 days to nobody", f"python -m runner history {ID}"),
         ),
         (
             {"closed": {"is_cut": False, "lacking": 1, "named": [ID]}},
