@@ -165,6 +165,7 @@ def test_a_campaign_that_is_held(operator: Operator, service: Service, environme
 
 def test_a_system_user_who_is_no_member(operator: Operator, service: Service) -> None:
     organization = service.factory.organization()
+    service.factory.contact(organization)
     campaign = service.factory.campaign(organization)
     service.run()
     checks = {finding["check"]: finding for finding in operator.findings()}
