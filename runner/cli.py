@@ -90,7 +90,9 @@ def run(context: click.Context, organization_id: UUID | None, dry_run: bool, as_
     if as_json:
         click.echo(json.dumps(report.result.model_dump(mode="json") | {"complete": report.complete}, indent=2))
     else:
-        click.echo(_report(report, dry_run=dry_run) + _others(settings, organization_id))
+        # For a person: a call from cron, with nothing due, stays one round trip.
+        others = _others(settings, organization_id) if is_watched() else ""
+        click.echo(_report(report, dry_run=dry_run) + others)
     if stop.requested and not report.complete:
         context.exit(INTERRUPTED)
     context.exit(CAMPAIGN_ERRORS if report.result.errors else 0)

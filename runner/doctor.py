@@ -22,13 +22,12 @@ from runner.errors import (
     RunnerError,
     StatementTimeout,
     Unavailable,
-    Unreachable,
 )
 from runner.health import Health, OpenLaunch
 from runner.retry import persistently
 from runner.settings import HttpSettings, Settings, misspelt
 from runner.status import refusal, stuck_because
-from runner.terminal import counted, duration, moment, wrapped
+from runner.terminal import counted, duration, moment, printable, wrapped
 from runner.troubles import TROUBLES, Severity
 
 MIGRATION = "20261124009900"  # the last one of supabase/migrations, which this program expects
@@ -114,7 +113,7 @@ def as_text(examination: Examination) -> str:
         lines += [f"{severity}  {first.lstrip()}", *rest]
         if finding.remedy:
             # Unwrapped: a statement that a terminal has broken is hard to paste.
-            lines.append(f"         → {finding.remedy}")
+            lines.append(f"         → {printable(finding.remedy)}")
     counts = [sum(finding.severity == severity for finding in examination.findings) for severity in _COLORS]
     lines += ["", f"{counted(counts[2], 'problem')}, {counted(counts[1], 'warning')}."]
     if not examination.complete:
@@ -200,8 +199,8 @@ def _unreachable(error: RunnerError) -> Finding:
         trouble = "slow"
     elif isinstance(error, Impaired):
         trouble = "impaired"
-    elif isinstance(error, (Unreachable, Unavailable)):
-        trouble = "foreign" if "SUPABASE_URL right" in str(error) else "unreachable"
+    elif isinstance(error, Unavailable):
+        trouble = "unreachable"
     return _found(trouble, str(error))
 
 

@@ -101,7 +101,7 @@ def as_text(plan: Plan, *, dry_run: bool) -> str:
 def difference(plan: Plan) -> str:
     """What to do about the copies that differ, for a person."""
     files = "\n".join(f"  {file}" for file in plan.differing)
-    # All copies, not just those that differ: a copy that is made anew comes last, after those that need it.
+    # Delete all copies, and not only those that differ: a new copy comes last, after the copies that need it.
     remedy = (
         "Before 1.0, migrations change in place. If the copies were never pushed, delete all of them, and run this "
         'command again. If they were, see "An upgrade before 1.0" in docs/operations.md.'

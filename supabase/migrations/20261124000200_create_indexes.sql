@@ -8,7 +8,7 @@
 
 do $$
 begin
-    -- Finds what is due without reading any other campaign.
+    -- Finds the due campaigns without reading the others.
     create index if not exists campaign_runner_due_idx
         on public.campaigns (scheduled_at, id) where status = 'scheduled';
 

@@ -646,8 +646,8 @@ begin
         raise exception 'the run is closed' using errcode = 'CR409';
     end if;
     v_is_first := not exists (select from campaign_runner.runs r where r.id = p_run_id);
-    -- Nobody is waited for: a lock on a whole table ends the step with 55P03, and the turn of a campaign whose row is locked
-    -- comes again.
+    -- The step waits for no lock of another transaction. A lock on a whole table ends the step with 55P03. A campaign whose
+    -- row is locked is tried by a later step.
     perform set_config('lock_timeout', '250ms', true);
     perform campaign_runner.check_configuration(p_organization_id, p_system_user_id);
 

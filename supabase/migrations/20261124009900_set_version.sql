@@ -25,7 +25,7 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    -- But for these two, which differ by what they return, and the function of the project.
+    -- Without the function of the project, and without the two functions that compare: one holds the hashes of the others.
     select pg_catalog.jsonb_object_agg(p.oid::pg_catalog.regprocedure::text, pg_catalog.md5(p.prosrc))
     from pg_catalog.pg_proc p
     where (

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import signal
+from contextlib import nullcontext
 
 import httpx
 import pytest
@@ -150,7 +151,11 @@ def test_one_organization_may_be_asked_for(launches: FakeApi) -> None:
     assert launches.asked("step")[0]["p_organization_id"] == ORGANIZATION
 
 
-def test_campaigns_that_no_run_launches_are_counted(launches: FakeApi) -> None:
+def test_campaigns_that_no_run_launches_are_counted_for_a_person(
+    launches: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.cli._progress", lambda *_, **__: nullcontext())
+    monkeypatch.setattr("runner.cli.is_watched", lambda: True)
     launches.on("health", health(held=stuck(), backing_off=stuck()))
     last = invoke("run", "--organization-id", ORGANIZATION).stdout.splitlines()[-1]
     assert last == "2 campaigns wait or fail: `python -m runner status` shows why."
@@ -162,7 +167,7 @@ def test_a_dry_run_says_what_would_be(launches: FakeApi) -> None:
     launches.on("preview", {"campaigns": [outcome()], "errors": [], "cursor": None})
     result = invoke("run", "--dry-run")
     assert result.stdout.splitlines()[-1] == "1 would be launched, 0 failed."
-    assert launches.names() == ["preview", "health"]
+    assert launches.names() == ["preview"]
 
 
 def test_text_from_the_database_cannot_steer_the_terminal(launches: FakeApi) -> None:
@@ -176,7 +181,7 @@ def test_sigterm_lets_the_step_end_and_the_table_says_that_work_is_left(launches
     launches.before = lambda name, parameters: signal.raise_signal(signal.SIGTERM) if name == "step" else None
     launches.on("step", step(work_left=True, to_report=True))
     result = invoke("run")
-    assert launches.names() == ["step", "report", "health"]
+    assert launches.names() == ["step", "report"]
     assert result.exit_code == 130
     assert result.stdout.splitlines()[-1] == "Work is left: run again to go on."
 

@@ -424,11 +424,13 @@ def test_a_clock_is_wrong_only_where_the_way_there_and_back_does_not_explain_it(
 
 def test_names_from_the_database_cannot_steer_the_terminal(project: FakeApi) -> None:
     project.on(
-        "doctor", answer(requirements=[{"severity": "error", "lack": "column \x1b[2J is missing", "remedy": "a;"}])
+        "doctor",
+        answer(requirements=[{"severity": "error", "lack": "column \x1b[2J is missing", "remedy": "add \x1b[2J;"}]),
     )
     result = invoke("doctor")
     assert "\x1b" not in result.stdout
     assert "column ?[2J is missing." in result.stdout
+    assert "→ add ?[2J;" in result.stdout
 
 
 def test_a_mistake_of_ours_shows_no_row(project: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
