@@ -7,6 +7,8 @@ READY := .venv/ready
 export MPLCONFIGDIR := $(CURDIR)/.venv/matplotlib
 # Files and output are in UTF-8, whatever the locale says.
 export PYTHONUTF8 := 1
+# pytest compiles every test anew where it may not keep what it compiled: eight seconds for each process.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run serve develop test test-slow bench soak mutants check format clean FORCE
 .DELETE_ON_ERROR:

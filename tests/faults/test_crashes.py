@@ -12,16 +12,13 @@ from tests.support.rig import Rig
 
 pytestmark = pytest.mark.slow
 
-# Twenty deaths; `make soak` makes more.
-DEATHS = {Moment.RANDOM: 2, Moment.BOUNDARY: 2, Moment.INSIDE: 1}
-
 
 @pytest.mark.parametrize("moment", Moment, ids=lambda moment: moment.name.lower())
 @pytest.mark.parametrize("victim", Victim, ids=lambda victim: victim.name.lower())
 def test_a_death_loses_nothing_duplicates_nothing_and_leaves_no_audience_partial(
     rig: Rig, function: Function, victim: Victim, moment: Moment
 ) -> None:
-    for seed in range(DEATHS[moment]):
-        scene = rig.set_scene()
-        crash(rig, scene, function, victim, moment, Random(f"{victim}{moment}{seed}"))
-        assert rig.settle(function, scene).all() == [], f"seed {seed}"
+    """Once each. `make soak` makes more deaths, at other moments."""
+    scene = rig.set_scene()
+    crash(rig, scene, function, victim, moment, Random(f"{victim}{moment}"))
+    assert rig.settle(function, scene).all() == []

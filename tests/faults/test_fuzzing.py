@@ -1,4 +1,4 @@
-"""Ten thousand requests that no scheduler sends."""
+"""Five thousand requests that no scheduler sends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.rig import Rig
 pytestmark = pytest.mark.slow
 
 SEED = 20_261_124
-REQUESTS = 10_000
+REQUESTS = 5_000
 THREADS = 8
 SECONDS = 20.0  # an exchange that takes longer hangs
 CANARY = "CANARY5f0c"

@@ -159,12 +159,14 @@ class Laboratory:
     def __exit__(self, *_: object) -> None:
         self._exits.close()
 
-    def measure(self, cell: Cell, contacts: int, *, settled: bool = False) -> dict[str, Figure]:
+    def measure(
+        self, cell: Cell, contacts: int, calls: Mapping[str, LiteralString], *, settled: bool = False
+    ) -> dict[str, Figure]:
         """The figures of each call, in a project whose tenants have so many contacts. `settled`: analyzed after all."""
         with self._project(cell) as superuser, _service(superuser, cell) as kept:
             if cell.plans == "kept":
                 values = _values(superuser, 0)
-                for statement in CALLS.values():
+                for statement in calls.values():
                     for _ in range(CALLS_UNTIL_PLANS_ARE_KEPT):
                         _result(kept, statement, values)
             _fill(superuser, cell, contacts)
@@ -173,7 +175,7 @@ class Laboratory:
             with _service(superuser, cell) as fresh:
                 session = kept if cell.plans == "kept" else fresh
                 values = _values(superuser, contacts)
-                return {call: _figure(session, statement, values) for call, statement in CALLS.items()}
+                return {call: _figure(session, statement, values) for call, statement in calls.items()}
 
     def functions_that_no_call_reaches(self, contacts: int) -> set[str]:
         """Of those that read a table."""
