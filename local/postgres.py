@@ -23,6 +23,7 @@ SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "256MB",
     "dynamic_shared_memory_type": "mmap",  # in the data directory, where a kill leaves nothing behind
+    "statement_timeout": "8s",  # as hosted projects have it
     "log_min_messages": "warning",
     "log_line_prefix": "%m [%p] %d ",
 }
@@ -49,16 +50,18 @@ class Postgres(Service):
         self.password = secrets.token_urlsafe(24)
         # Without fsync a crash of the server loses nothing, only one of the machine does.
         self.settings = {**SETTINGS, "fsync": "on" if fsync else "off", **(settings or {})}
+        if version >= 16:
+            # The passwords are random, and the usual 4096 rounds take longer than the rest of a connection.
+            self.settings["scram_iterations"] = "1"
 
     def start(self) -> None:
         super().start()
         with self._connect("postgres", SUPERUSER) as connection:
             connection.execute(_statements("roles.sql"))
-            connection.execute(
-                sql.SQL("alter role authenticator password {p}; alter role postgres password {p}").format(
-                    p=sql.Literal(self.password)
+            for role in ("authenticator", "postgres", SUPERUSER):
+                connection.execute(
+                    sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(self.password))
                 )
-            )
         self._supabase("postgres")
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
@@ -75,7 +78,6 @@ class Postgres(Service):
         """Copy a database to which nobody is connected. Returns the URL of the copy."""
         # Copied as files: written through the log, a migrated database takes twice as long.
         self._execute("create database {} template {} owner postgres strategy file_copy", name, template)
-        self._limit(name)
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
@@ -131,11 +133,6 @@ class Postgres(Service):
         """Give a database what every Supabase project has."""
         with self._connect(database, SUPERUSER) as connection:
             connection.execute(_statements("project.sql"))
-        self._limit(database)
-
-    def _limit(self, database: str) -> None:
-        # Belongs to the database's name, so a copy does not have it.
-        self._execute("alter database {} set statement_timeout = '8s'", database)
 
 
 def _statements(file: str) -> bytes:
