@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 5.0
 # The pool of the API drops idle connections, and to find one dropped costs a retry: do not keep them from tick to tick.
 KEEPALIVE_SECONDS = 5.0
+# What the functions of the database take and return has a number, which the SQL refuses where it does not serve it.
+INTERFACE = 1
 
 _NOT_MIGRATED = frozenset({"PGRST202", "PGRST203", "42883", "42P01", "3F000"})
 _KEY_REFUSED = frozenset({"PGRST301", "PGRST302", "PGRST303"})
@@ -111,7 +113,7 @@ class Database:
 
         Raises OrganizationNotFound, and what the class says.
         """
-        parameters = {"p_run_id": run_id, **self._selection(organization_id, max_rows)}
+        parameters = {"p_run_id": run_id, **self._selection(organization_id, max_rows), "p_interface": INTERFACE}
         answer = self._call("campaign_runner_step", parameters, StepAnswer, timeout)
         if answer.trouble is not None:
             # The launches of the step are committed, and the report names them.
@@ -146,7 +148,7 @@ class Database:
 
         Raises OrganizationNotFound, and what the class says.
         """
-        parameters = {**self._selection(organization_id, max_rows), "p_cursor": cursor}
+        parameters = {**self._selection(organization_id, max_rows), "p_cursor": cursor, "p_interface": INTERFACE}
         return self._call("campaign_runner_preview", parameters, PreviewAnswer, timeout)
 
     def preview_campaign(
@@ -260,6 +262,8 @@ def _translated(error: APIError, status: int | None) -> RunnerError:
         return CampaignNotFound()
     if code == "CR409":
         return RunClosed()
+    if code == "CR503":
+        return Impaired("The runner's functions in the database are being upgraded: ask again in a few seconds.")
     if code == "CR500":
         return InvalidProject(error.message)  # raised by our own functions, in our own words
     if code in _KEY_REFUSED:

@@ -47,11 +47,11 @@ drop function if exists public.campaign_runner_health(uuid, uuid, text[], boolea
 drop function if exists public.campaign_runner_campaigns(uuid, text, integer);
 drop function if exists public.campaign_runner_doctor(uuid, text[]);
 drop function if exists public.campaign_runner_history(uuid, integer);
-drop function if exists public.campaign_runner_preview(uuid, uuid, text[], integer, integer, text);
+drop function if exists public.campaign_runner_preview(uuid, uuid, text[], integer, integer, text, integer);
 drop function if exists public.campaign_runner_preview_campaign(uuid, uuid, text[], integer, integer, text);
 drop function if exists public.campaign_runner_report(uuid);
 drop function if exists public.campaign_runner_retry(uuid);
-drop function if exists public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer);
+drop function if exists public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer, integer);
 
 -- The ledger of all launches goes with the schema.
 drop schema if exists campaign_runner cascade;

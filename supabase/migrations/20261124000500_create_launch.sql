@@ -6,7 +6,7 @@
 -- SQLSTATEs of our own: CR001 another step of ours has it, or it is not due any more (nothing is recorded); CR002 too late;
 -- CR003 left for the next step; CR004 a transaction that is none of ours has locked it; CR403 no membership; CR404 unknown
 -- organization; CR409 the run is closed; CR410 unknown campaign; CR422 something of the project refused; CR500
--- misconfiguration.
+-- misconfiguration; CR503 an upgrade is under way.
 --
 -- The functions that write to the project's tables have the search path of the app, so that the project's triggers see
 -- the tables that they see in the app. Each of them is one statement, in which every name and operator is qualified:

@@ -596,7 +596,8 @@ create or replace function public.campaign_runner_step(
     p_system_user_id uuid,
     p_system_user_roles text[],
     p_max_rows integer,
-    p_max_lateness_minutes integer default null
+    p_max_lateness_minutes integer default null,
+    p_interface integer default 1
 )
 returns jsonb
 language plpgsql
@@ -640,6 +641,7 @@ declare
     v_lack record;
     v_trouble text;
 begin
+    perform campaign_runner.hold_version(p_interface);
     -- The report waits for this lock, so no step can add to a run that has answered.
     perform pg_advisory_xact_lock_shared(campaign_runner.lock_key('run', p_run_id));
     if exists (select from campaign_runner.runs r where r.id = p_run_id and r.closed_at is not null) then
@@ -817,13 +819,13 @@ begin
     );
 end;
 $$;
-comment on function public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer) is
+comment on function public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer, integer) is
     'One step of a run: works through up to p_max_rows contacts of due campaigns, launches what became complete, records '
     'what failed, and says whether work is left. Safe to repeat. trouble: the SQLSTATE with which the database refused to '
-    'record a failure; what the step did before stays.';
-revoke execute on function public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer)
+    'record a failure; what the step did before stays. Raises what hold_version() and check_configuration() raise.';
+revoke execute on function public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer, integer)
     from public, anon, authenticated;
-grant execute on function public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer) to service_role;
+grant execute on function public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer, integer) to service_role;
 
 
 create or replace function public.campaign_runner_report(
@@ -837,6 +839,7 @@ set row_security = off
 set jit = off
 as $$
 begin
+    perform campaign_runner.hold_version();
     -- PostgREST goes on with a step whose client has gone. Wait for those of this run, but not beyond the statement
     -- timeout: 55P03 tells the caller to ask again.
     perform set_config('lock_timeout', '5s', true);
@@ -925,6 +928,7 @@ as $$
 declare
     v_answer jsonb;
 begin
+    perform campaign_runner.hold_version();
     -- A step may be recording a failure at this moment: 55P03 tells the caller to ask again.
     perform set_config('lock_timeout', '5s', true);
     with waiting as (

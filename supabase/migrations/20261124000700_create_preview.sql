@@ -143,7 +143,8 @@ create or replace function public.campaign_runner_preview(
     p_system_user_roles text[],
     p_max_rows integer,
     p_max_lateness_minutes integer default null,
-    p_cursor text default null
+    p_cursor text default null,
+    p_interface integer default 1
 )
 returns jsonb
 language plpgsql
@@ -176,6 +177,7 @@ declare
     v_errors jsonb := '[]';
     v_is_stopped boolean := false;
 begin
+    perform campaign_runner.hold_version(p_interface);
     perform campaign_runner.check_configuration(p_organization_id, p_system_user_id);
 
     <<due_campaigns>>
@@ -262,11 +264,11 @@ begin
     );
 end;
 $$;
-comment on function public.campaign_runner_preview(uuid, uuid, text[], integer, integer, text) is
+comment on function public.campaign_runner_preview(uuid, uuid, text[], integer, integer, text, integer) is
     'What a run would launch now, a bounded part of it in each call: pass the cursor that came back until it is null.';
-revoke execute on function public.campaign_runner_preview(uuid, uuid, text[], integer, integer, text)
+revoke execute on function public.campaign_runner_preview(uuid, uuid, text[], integer, integer, text, integer)
     from public, anon, authenticated;
-grant execute on function public.campaign_runner_preview(uuid, uuid, text[], integer, integer, text) to service_role;
+grant execute on function public.campaign_runner_preview(uuid, uuid, text[], integer, integer, text, integer) to service_role;
 
 
 create or replace function campaign_runner.unmatched_names(
@@ -481,6 +483,7 @@ declare
     v_countries text[];
     v_pages integer;
 begin
+    perform campaign_runner.hold_version();
     select c.organization_id, c.name::text as name, c.status::text as status, c.scheduled_at into v_campaign
     from public.campaigns c
     where c.id = p_campaign_id;

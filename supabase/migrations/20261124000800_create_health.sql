@@ -605,6 +605,7 @@ declare
     v_now constant timestamptz := now();
     v_oldest_due record;
 begin
+    perform campaign_runner.hold_version();
     perform campaign_runner.check_configuration(p_organization_id, p_system_user_id);
     select * into v_oldest_due
     from campaign_runner.oldest_due(

@@ -17,6 +17,7 @@ as $$
 declare
     v_max_launches constant integer := least(greatest(p_max_launches, 1), 1000);
 begin
+    perform campaign_runner.hold_version();
     return (
         with newest as materialized (
             select l.*
@@ -112,6 +113,7 @@ as $$
 declare
     v_max_campaigns constant integer := least(greatest(p_max_campaigns, 1), 1000);
 begin
+    perform campaign_runner.hold_version();
     -- In the order of their schedules, for which a project has no index: this reads all campaigns.
     return (
         with latest as materialized (

@@ -513,6 +513,7 @@ declare
     v_facts jsonb := '{}';
     v_errors jsonb := '{}';
 begin
+    perform campaign_runner.hold_version();
     foreach v_check in array array[
         'version', 'functions', 'requirements', 'grants', 'writing', 'locks', 'indexes', 'system_user', 'memberships', 'schedules',
         'tenants', 'closed', 'recipients', 'launches', 'audiences', 'tick'

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from uuid import UUID, uuid4
 
 import httpx
+import psycopg
 import pytest
 
 from runner.answers import CampaignPreview, History
-from runner.database import Database
+from runner.database import INTERFACE, Database
 from runner.models import RunResult, StepAnswer
 from runner.settings import Settings
-from tests.conftest import Connection
+from tests.conftest import Connect, Connection
+from tests.database.test_privileges import CALLS
 from tests.support import records
 from tests.support.automation import Automation
 from tests.support.factory import Factory
@@ -93,3 +95,36 @@ def test_each_answer_is_of_the_shape_that_the_package_expects(
     assert result.model_dump(mode="json") == reported
     assert [launched.campaign_id for launched in result.campaigns] == [campaign]
     assert len(result.errors) == 1
+
+
+@pytest.mark.parametrize("function", ["step", "preview"])
+@pytest.mark.parametrize(
+    ("interface", "remedy"), [(INTERFACE + 1, "apply the migrations"), (INTERFACE - 1, "deploy the function")]
+)
+def test_another_interface_is_refused_before_anything_is_written(
+    function: str, interface: int, remedy: str, organization: UUID, factory: Factory, database: Connection
+) -> None:
+    factory.contacts(organization, 3)
+    factory.campaign(organization)
+    before = records.everything(database)
+    call = (
+        f"select public.campaign_runner_{function}(p_organization_id => null, p_system_user_id => null,"
+        " p_system_user_roles => '{owner}', p_max_rows => 1, p_interface => %s"
+        + (", p_run_id => gen_random_uuid())" if function == "step" else ")")
+    )
+    with pytest.raises(psycopg.DatabaseError, match=remedy) as refused:
+        database.execute(call.encode(), (interface,))
+    assert refused.value.sqlstate == "CR500"
+    assert records.everything(database) == before
+
+
+@pytest.mark.parametrize("function", CALLS)
+def test_a_call_during_an_upgrade_is_turned_away(
+    function: str, database: Connection, connect_as: Connect, system_user: UUID
+) -> None:
+    service = Automation(connect_as("service_role"), system_user)
+    with database.transaction():
+        database.execute("select campaign_runner.begin_upgrade()")
+        with pytest.raises(psycopg.DatabaseError, match="are being upgraded") as refused:
+            CALLS[function](service)
+    assert refused.value.sqlstate == "CR503"

@@ -35,6 +35,7 @@ CALLS: dict[str, Callable[[Automation], object]] = {
     "preview of a campaign": lambda run: run.preview_campaign(uuid4()),
     "health": Automation.health,
     "history": lambda run: run.history(uuid4()),
+    "campaigns": Automation.campaigns,
     "doctor": Automation.doctor,
 }
 STATEMENTS: dict[str, LiteralString] = {

@@ -23,6 +23,8 @@ ONE_FAILURE = 1  # pytest's exit code for tests that failed; others mean that th
 
 AUDIENCE = "supabase/migrations/20261124000400_create_audience.sql"
 LAUNCH = "supabase/migrations/20261124000500_create_launch.sql"
+UPGRADE = "supabase/migrations/20261124000350_create_upgrade.sql"
+UPGRADES = "tests/faults/test_upgrade.py"
 STEP = "supabase/migrations/20261124000600_create_step.sql"
 HEALTH = "supabase/migrations/20261124000800_create_health.sql"
 SENDABLE = "supabase/migrations/20261124001100_create_sendable.sql"
@@ -750,6 +752,38 @@ MUTANTS = (
         "if v_contacts > 0 or v_launched + v_failed > 0 then\n            perform",
         "if v_launched + v_failed > 0 then\n            perform",
         ["tests/database/test_health.py::test_a_run_takes_as_long_as_from_its_first_step_to_its_report"],
+    ),
+    Mutant(
+        "P2",
+        "a call goes on while an upgrade replaces the functions",
+        UPGRADE,
+        "if not pg_try_advisory_xact_lock_shared(campaign_runner.upgrade_key()) then",
+        "if false then",
+        ["tests/database/test_interface.py::test_a_call_during_an_upgrade_is_turned_away"],
+    ),
+    Mutant(
+        "P2",
+        "an upgrade does not wait for the calls that are under way",
+        UPGRADE,
+        "perform pg_advisory_xact_lock(campaign_runner.upgrade_key());",
+        "null;",
+        [UPGRADES + "::test_a_launch_in_the_middle_is_finished_and_no_call_mixes_two_releases"],
+    ),
+    Mutant(
+        "P2",
+        "an upgrade leaves the functions that it replaced",
+        UPGRADE,
+        "execute format('drop function %s', v_function);",
+        "null;",
+        [UPGRADES + "::test_an_upgraded_database_has_the_schema_of_a_new_one"],
+    ),
+    Mutant(
+        "P8",
+        "a program of another release is served",
+        UPGRADE,
+        "if p_interface > v_newest then",
+        "if p_interface > v_newest + 1 then",
+        ["tests/database/test_interface.py::test_another_interface_is_refused_before_anything_is_written"],
     ),
 )
 

@@ -208,7 +208,7 @@ def test_a_not_null_column_that_no_one_fills(operator: Operator, service: Servic
 @pytest.mark.parametrize(
     "grant",
     [
-        "execute on function public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer)",
+        "execute on function public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer, integer)",
         "insert on campaign_recipients",
     ],
 )

@@ -13,7 +13,8 @@ from local.migration import MIGRATIONS, apply_migrations
 from local.postgres import Postgres
 from runner.cli import cli as runner
 from tests.stack.test_supabase_cli import execute, recorded, schema
-from tests.support.documentation import Page
+from tests.support.documentation import ROOT, Page, shell
+from tests.support.next_release import COLUMN, FUNCTIONS, write_next_release
 from tests.support.supabase_cli import SupabaseCli
 
 OURS = [file.name for file in sorted(MIGRATIONS.glob("*.sql"))]
@@ -137,3 +138,23 @@ def test_a_project_that_was_pushed_from_our_clone_gets_migrations_of_its_own_as_
     assert project.cli.push(url)["migrations"] == copied
     assert project.listed() == [(version, version) for version in project.versions()]
     assert schema(url) == before
+
+
+def test_the_next_release_is_copied_and_pushed_as_the_page_says(
+    project: Project, copies: list[str], tmp_path: Path
+) -> None:
+    clone = tmp_path / "clone"
+    write_next_release(clone / "supabase" / "migrations")
+    (clone / "runner").symlink_to(ROOT / "runner")
+    (tmp_path / "my-project").symlink_to(project.directory)
+    copy, push, *_ = Page("docs/upgrading.md").blocks("sh")[0].splitlines()
+    before = project.files()
+
+    shell(copy, {"PYTHONPATH": str(clone)}, clone)
+
+    copied = [name for name in project.files() if name not in before]
+    assert [name.partition("_campaign_runner_")[2] for name in copied] == [
+        name.partition("_")[2] for name in (COLUMN, FUNCTIONS)
+    ]
+    assert push == "cd ../my-project && supabase db push"
+    assert project.cli.push(project.url)["migrations"] == copied

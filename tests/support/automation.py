@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from pydantic import BaseModel
 
-from runner.answers import CampaignPreviewAnswer, DoctorAnswer, History
+from runner.answers import CampaignList, CampaignPreviewAnswer, DoctorAnswer, History
 from runner.health import Health
 
 STEPS_AT_MOST = 2000
@@ -159,6 +159,12 @@ class Automation:
     def history(self, campaign: UUID, *, limit: int = 20) -> dict[str, Any]:
         """The launches of a campaign."""
         return self._read(History, "history", p_campaign_id=campaign, p_max_launches=limit)
+
+    def campaigns(self, *, limit: int = 20) -> dict[str, Any]:
+        """The campaigns of the organization, or of all."""
+        return self._read(
+            CampaignList, "campaigns", p_organization_id=self.organization, p_status=None, p_max_campaigns=limit
+        )
 
     def doctor(self) -> dict[str, Any]:
         """What the database finds when the doctor asks it."""

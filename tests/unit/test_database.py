@@ -48,6 +48,7 @@ MISCONFIGURED = [
 PASSING = [
     *("08006", "40001", "40P01", "53300", "53400", "55P03", "57P01", "57P03", "58030", "25006"),
     *("PGRST000", "PGRST001", "PGRST002", "PGRST003"),
+    "CR503",
 ]
 REFUSED = ["P0001", "23505", "22P02", "XX000", "PGRST116", "weird", "5701400"]
 
@@ -73,6 +74,7 @@ def test_a_step_is_one_post_with_the_documented_arguments(settings: HttpSettings
         "p_system_user_roles": ["owner", "admin", "member"],
         "p_max_rows": 123,
         "p_max_lateness_minutes": None,
+        "p_interface": 1,
     }
 
 
@@ -95,6 +97,7 @@ def test_a_preview_hands_the_cursor_back_as_it_came(settings: HttpSettings, api:
             "p_max_rows": 5,
             "p_max_lateness_minutes": None,
             "p_cursor": cursor,
+            "p_interface": 1,
         }
     ]
 
