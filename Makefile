@@ -36,9 +36,9 @@ PYTEST := $(VENV) -m pytest --numprocesses logical --maxprocesses 4 --dist loadf
 test: $(READY) ## The tests that a change should pass before a commit (four minutes; ARGS="tests/unit -x" for some)
 	@$(PYTEST) -m "not slow" $(ARGS)
 
-# Many of these wait for servers to start, die and time out, so three processes are worth it on two cores.
+# Many of these wait for servers to start, die and time out, so four processes are worth it on two cores.
 test-slow: $(READY) ## The other tests: crashes, audiences of a million, hostile requests, deployment (ARGS="tests/faults" for some)
-	@PYTEST_XDIST_AUTO_NUM_WORKERS=$${PYTEST_XDIST_AUTO_NUM_WORKERS:-3} $(PYTEST) -m slow $(ARGS)
+	@PYTEST_XDIST_AUTO_NUM_WORKERS=$${PYTEST_XDIST_AUTO_NUM_WORKERS:-4} $(PYTEST) -m slow $(ARGS)
 
 bench: $(READY) ## How fast it is, against the raw statements (half an hour; ARGS="--help" for less)
 	@$(VENV) -m tests.benchmarks $(ARGS)

@@ -33,7 +33,7 @@ Connection = psycopg.Connection[Any]
 Row = dict[str, Any]
 Range = tuple[UUID, UUID | None]  # from, and up to but without; None: to the end
 
-EXAMPLES = (15, pytest.param(int(os.environ.get("MACHINE_EXAMPLES", "40")), marks=pytest.mark.slow))
+EXAMPLES = (15, pytest.param(int(os.environ.get("MACHINE_EXAMPLES", "30")), marks=pytest.mark.slow))
 ORGANIZATIONS = (UUID(int=1), UUID(int=2))
 LAST = UUID(int=2**128 - 1)
 
