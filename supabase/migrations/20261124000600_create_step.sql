@@ -761,8 +761,11 @@ begin
                     campaign_runner.explain_failure(v_code, v_message, v_table, v_column, v_constraint),
                     concat_ws(
                         E'\n', v_message, nullif(v_detail, ''),
-                        -- Which function of the project it was.
-                        'in ' || substring(v_context from '(?n)^PL/pgSQL function (?!campaign_runner|public\.campaign_runner)(.*)$')
+                        -- Which function of the project it was: a trigger's, or campaign_runner_exclusions.
+                        'in ' || substring(
+                            v_context
+                            from '(?n)^PL/pgSQL function (?!campaign_runner\.|(?:public\.)?campaign_runner_(?!exclusions))(.*)$'
+                        )
                     ),
                     v_now
                 );

@@ -148,6 +148,22 @@ def test_a_function_that_cannot_be_used_is_refused_with_the_statement_that_corre
     assert set(records.recipients(database, campaign)) == {other}
 
 
+def test_the_history_names_the_function_where_it_fails(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    factory.contacts(organization, 1)
+    campaign = factory.campaign(organization)
+    [head] = re.findall(r"^create function .*?(?=^language)", RULE, re.DOTALL | re.MULTILINE)
+    body = "language plpgsql stable as $$ begin raise 'the list is out of date'; end $$"
+    database.execute((head.replace("create function", "create or replace function") + body).encode())
+
+    automation().launch()
+
+    words, place = records.launch(database, campaign)["last_error_detail"].splitlines()
+    assert words == "the list is out of date"
+    assert place.startswith("in campaign_runner_exclusions(uuid,uuid[]) line 1")
+
+
 def test_an_upgrade_keeps_the_rule(
     organization: UUID, factory: Factory, automation: Automate, database: Connection
 ) -> None:
