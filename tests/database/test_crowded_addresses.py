@@ -15,7 +15,7 @@ from tests.support.factory import Factory
 
 pytestmark = pytest.mark.every_version
 
-CROWD = 3_000
+CROWD = 1_500
 OTHERS = 300
 RANGE = 50
 PLACEHOLDER = {"email": "' None@example.org'"}

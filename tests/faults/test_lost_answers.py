@@ -12,7 +12,7 @@ from tests.support.rig import Rig
 
 pytestmark = pytest.mark.slow
 
-CALLS = (1, 2, 5)  # of the steps; the scene takes at least five
+CALLS = (1, 5)  # of the steps; the scene takes at least five
 SHARE_OF_FAULTS = 0.4
 STORMS = 3
 
