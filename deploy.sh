@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts the campaign runner on Google Cloud, behind a Cloud Scheduler job that calls it every minute. See --help, and
-# docs/operations.md. It needs bash, gcloud and curl.
+# docs/operations.md. It needs bash, curl, gcloud, and a Python that is 3.9 or newer: gcloud often brings one.
 #
 # Every step looks first at what is there, so that the script may be run again after a success, a failure or Ctrl-C.
 # Secrets go to other programs by a pipe, never as an argument.
@@ -28,8 +28,9 @@ readonly PLAIN_SETTINGS="SUPABASE_URL SYSTEM_USER_ID SYSTEM_USER_ROLES RUN_TIME_
 readonly SECRET_SETTINGS="SUPABASE_SECRET_KEY SUPABASE_SERVICE_ROLE_KEY RUNNER_TOKENS RUNNER_TOKEN"
 readonly OWN_SETTINGS="GOOGLE_CLOUD_PROJECT OIDC_AUDIENCE OIDC_SERVICE_ACCOUNT"
 readonly DEPLOY_SETTINGS="PROJECT_ID REGION ALERT_EMAIL SUPABASE_ACCESS_TOKEN SUPABASE_DB_PASSWORD"
+readonly SETTINGS="$PLAIN_SETTINGS $SECRET_SETTINGS $OWN_SETTINGS $DEPLOY_SETTINGS"
 
-COMMAND=deploy ENV_FILE="" MIGRATE=false YES=false DRY_RUN=false
+COMMAND=deploy ENV_FILE="" MIGRATE=false YES=false DRY_RUN=false PYTHON="" UNKNOWN=""
 STEP="" PROBLEMS=() VERSION="" DRY_VERSION="" URL="" STATUS="" BODY="" COMPLETE="" CHANNEL_NAME=""
 
 usage() {
@@ -266,25 +267,24 @@ make_account() {
 }
 
 store_key() {
-    local value=${SUPABASE_SECRET_KEY:-${SUPABASE_SERVICE_ROLE_KEY:-}} stored=""
+    local stored=""
     make_secret $KEY_SECRET
     VERSION=$(latest_version $KEY_SECRET)
     [[ -z $VERSION ]] || stored=$(secret_value $KEY_SECRET "$VERSION")
-    if [[ $stored != "$value" ]]; then add_version $KEY_SECRET "$value"; fi
+    if [[ $stored != "$SUPABASE_SECRET_KEY" ]]; then add_version $KEY_SECRET "$SUPABASE_SECRET_KEY"; fi
 }
 
 # Stored tokens are kept: a settings file that was not told about a rotation must not bring the old token back.
 store_tokens() {
-    local given=${RUNNER_TOKENS:-${RUNNER_TOKEN:-}} stored
-    given=${given//[[:space:]]/}
+    local stored
     make_secret $TOKENS_SECRET
     VERSION=$(latest_version $TOKENS_SECRET)
     if [[ -z $VERSION ]]; then
-        add_version $TOKENS_SECRET "${given:-$(make_token)}"
+        add_version $TOKENS_SECRET "${RUNNER_TOKENS:-$(make_token)}"
         return
     fi
     stored=$(secret_value $TOKENS_SECRET "$VERSION")
-    if [[ -n $given && $stored != "$given" ]]; then
+    if [[ -n $RUNNER_TOKENS && $stored != "$RUNNER_TOKENS" ]]; then
         say "RUNNER_TOKENS differs from what is stored, which is kept. To replace it: ./deploy.sh rotate-token"
     fi
 }
@@ -615,7 +615,7 @@ misuse() {
 }
 
 read_settings() { # the file is read, not executed
-    local line name value number=0 names="$PLAIN_SETTINGS $SECRET_SETTINGS $OWN_SETTINGS $DEPLOY_SETTINGS"
+    local line name value number=0
     [[ -r $1 ]] || misuse "the file $1 cannot be read"
     while IFS= read -r line || [[ -n $line ]]; do
         number=$((number + 1))
@@ -625,18 +625,24 @@ read_settings() { # the file is read, not executed
         name=${line%%=*}
         value=${line#*=}
         case $value in \"*\" | \'*\') value=${value:1:${#value}-2} ;; esac
-        case " $names " in
+        case " $SETTINGS " in
             *[[:space:]]"$name"[[:space:]]*) [[ -n ${!name:-} ]] || printf -v "$name" '%s' "$value" ;;
-            *) PROBLEMS+=("line $number of $1 is not one of the settings") ;;
+            *)
+                PROBLEMS+=("line $number of $1 is not one of the settings")
+                UNKNOWN="$UNKNOWN$name"$'\n'
+                ;;
         esac
     done <"$1"
 }
 
 preflight() { # names every problem at once
-    local name token
     [[ ${PROJECT_ID:-} =~ ^[a-z][a-z0-9-]{4,28}[a-z0-9]$ ]] \
         || problem PROJECT_ID "a project ID, such as my-project-123"
     [[ ${REGION:-} =~ ^[a-z]+-[a-z]+[0-9]+$ ]] || problem REGION "a region, such as europe-west1"
+    : "${RUN_TIME_BUDGET_SECONDS:=50}" # deployed with this value, so that the timeouts fit
+    if [[ ! $RUN_TIME_BUDGET_SECONDS =~ ^[0-9]{1,4}$ ]] || ((10#$RUN_TIME_BUDGET_SECONDS > 1740)); then
+        problem RUN_TIME_BUDGET_SECONDS "a whole number up to 1740: Cloud Scheduler waits half an hour at most"
+    fi
     [[ $COMMAND != deploy ]] || check_settings
     if ! $DRY_RUN; then check_tools; fi
     if ((${#PROBLEMS[@]})); then
@@ -650,28 +656,25 @@ problem() { # NAME EXPECTED: a setting that is missing or wrong. Its value is no
     if [[ -n ${!1:-} ]]; then PROBLEMS+=("$1 is not $2"); else PROBLEMS+=("$1 is not set: it should be $2"); fi
 }
 
-check_settings() {
-    local name token key=${SUPABASE_SECRET_KEY:-${SUPABASE_SERVICE_ROLE_KEY:-}}
-    local uuid='^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
-    [[ ${SUPABASE_URL:-} =~ ^https://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9./_-]*)?$ && $SUPABASE_URL != */rest/v1* ]] \
-        || problem SUPABASE_URL "the URL of a project, such as https://abcdefghijkl.supabase.co"
+check_settings() { # by the rules of the program, and then by those of a deployment
+    local name found="" problem
+    : "${SUPABASE_SECRET_KEY:=${SUPABASE_SERVICE_ROLE_KEY:-}}" "${RUNNER_TOKENS:=${RUNNER_TOKEN:-}}"
+    RUNNER_TOKENS=${RUNNER_TOKENS//[[:space:]]/}
+    if find_python; then
+        found=$({
+            for name in $SETTINGS; do printf '%s=%s\0' "$name" "${!name:-}"; done
+            printf '%s' "$UNKNOWN"
+        } | "$PYTHON" -I runner/environment.py) || fail "runner/environment.py could not check the settings."
+    else
+        PROBLEMS+=("Python 3.9 or newer is not installed, neither as python3 nor as a part of gcloud")
+    fi
+    while IFS= read -r problem; do
+        [[ -z $problem ]] || PROBLEMS+=("$problem")
+    done <<<"$found"
+    [[ ${SUPABASE_URL:-} != [hH][tT][tT][pP]:* ]] \
+        || PROBLEMS+=("SUPABASE_URL has to begin with https:// here, so that the key does not travel in the clear")
     if $MIGRATE && [[ ${SUPABASE_URL:-} != https://*.supabase.co* ]]; then
         PROBLEMS+=("--migrate needs a hosted project, https://….supabase.co; elsewhere apply supabase/migrations yourself")
-    fi
-    [[ -n $key && $key != sb_publishable_* && $key != *[[:space:]]* ]] \
-        || problem SUPABASE_SECRET_KEY "a secret key, sb_secret_…"
-    [[ ${SYSTEM_USER_ID:-} =~ $uuid ]] || problem SYSTEM_USER_ID "the UUID of a row of profiles"
-    while IFS= read -r -d, token; do
-        token=${token//[[:space:]]/}
-        if [[ -n $token ]] && ((${#token} < 32)); then
-            PROBLEMS+=("RUNNER_TOKENS has a token shorter than 32 characters; make one with: openssl rand -hex 32")
-        fi
-    done < <(printf '%s,' "${RUNNER_TOKENS:-${RUNNER_TOKEN:-}}")
-    : "${RUN_TIME_BUDGET_SECONDS:=50}"
-    if [[ ! $RUN_TIME_BUDGET_SECONDS =~ ^[0-9]{1,4}$ ]] \
-        || ((10#$RUN_TIME_BUDGET_SECONDS < 1 || 10#$RUN_TIME_BUDGET_SECONDS > 1740)); then
-        problem RUN_TIME_BUDGET_SECONDS "a whole number from 1 to 1740: Cloud Scheduler waits half an hour at most"
-        RUN_TIME_BUDGET_SECONDS=50
     fi
     for name in OIDC_AUDIENCE OIDC_SERVICE_ACCOUNT; do
         [[ -z ${!name:-} ]] || PROBLEMS+=("$name is set, but deploy.sh decides it: leave it empty")
@@ -681,6 +684,14 @@ check_settings() {
     done
     [[ -z ${ALERT_EMAIL:-} || $ALERT_EMAIL == ?*@?*.?* && $ALERT_EMAIL != *[,=[:space:]]* ]] \
         || problem ALERT_EMAIL "an e-mail address"
+}
+
+find_python() { # sets PYTHON. gcloud is asked last, because its answer takes a second.
+    local is_new_enough="import sys; sys.exit(sys.version_info < (3, 9))"
+    PYTHON=python3
+    if "$PYTHON" -I -c "$is_new_enough" 2>/dev/null; then return; fi
+    PYTHON=$(gcloud info --format="value(basic.python_location)" 2>/dev/null) || return
+    "$PYTHON" -I -c "$is_new_enough" 2>/dev/null
 }
 
 check_tools() {
@@ -700,7 +711,7 @@ check_tools() {
 
 derive() {
     # A run ends at most one step after its budget. The function waits for that, and the Scheduler for the function.
-    TIMEOUT=$((10#${RUN_TIME_BUDGET_SECONDS:-50} + 30))
+    TIMEOUT=$((10#$RUN_TIME_BUDGET_SECONDS + 30))
     AUDIENCE="projects/$PROJECT_ID/locations/$REGION/services/$SERVICE"
     readonly AUDIENCE
     export CLOUDSDK_CORE_PROJECT=$PROJECT_ID CLOUDSDK_CORE_DISABLE_PROMPTS=1

@@ -16,10 +16,11 @@ import click
 
 from runner import __version__, log
 from runner.automation import automate, free_campaigns
+from runner.environment import misspelt
 from runner.errors import CampaignNotFound, InvalidRequest, RunnerError, Unexpected
 from runner.models import RetryAnswer, RunReport
 from runner.parameters import Parameters, parse_organization_id
-from runner.settings import Settings, misspelt
+from runner.settings import Settings
 from runner.stop import stop_on_signals
 from runner.terminal import counted, is_watched, listing, short, wrapped
 

@@ -14,6 +14,7 @@ from runner import log
 from runner.answers import Audiences, Blocker, DoctorAnswer, Facts
 from runner.budget import READ_SECONDS
 from runner.clock import Clock
+from runner.environment import misspelt
 from runner.errors import (
     Impaired,
     InvalidProject,
@@ -25,7 +26,7 @@ from runner.errors import (
 )
 from runner.health import Health, OpenLaunch
 from runner.retry import persistently
-from runner.settings import HttpSettings, Settings, misspelt
+from runner.settings import HttpSettings, Settings
 from runner.status import refusal, stuck_because
 from runner.terminal import counted, duration, moment, printable, wrapped
 from runner.troubles import TROUBLES, Severity

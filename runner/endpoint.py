@@ -16,6 +16,7 @@ from flask import Request, Response
 from runner import log
 from runner.auth import authorize
 from runner.automation import automate
+from runner.environment import misspelt
 from runner.errors import (
     BodyTooLarge,
     HealthIsReadOnly,
@@ -28,7 +29,7 @@ from runner.errors import (
 )
 from runner.models import RunReport
 from runner.parameters import Parameters, parse_request
-from runner.settings import HttpSettings, misspelt
+from runner.settings import HttpSettings
 from runner.stop import WorkerStop
 from runner.trace import trace_fields
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from difflib import get_close_matches
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -20,12 +17,8 @@ from pydantic_settings import (
 )
 
 from runner.auth import Identity
+from runner.environment import RULES
 from runner.errors import InvalidSettings
-
-TOKEN_LENGTH = 32
-# A name in the environment is near one of ours from this likeness on (0 to 1), or as so long a beginning of it.
-NEAR = 0.88
-SHORTEST_BEGINNING = 8
 
 _E_MAIL_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
 
@@ -49,13 +42,13 @@ class Settings(BaseSettings):
     )
     system_user_id: UUID
     system_user_roles: Annotated[tuple[str, ...], NoDecode] = ("owner", "admin", "member")
-    run_time_budget_seconds: float = Field(default=50.0, ge=1, le=3300)
-    run_concurrency: int = Field(default=4, ge=1, le=32)
-    step_rows: int = Field(default=20_000, ge=1, le=1_000_000)
-    max_lateness_minutes: int | None = Field(default=None, ge=1, le=5_256_000)
-    health_max_lateness_minutes: int = Field(default=10, ge=1, le=5_256_000)
+    run_time_budget_seconds: float = 50.0
+    run_concurrency: int = 4
+    step_rows: int = 20_000
+    max_lateness_minutes: int | None = None
+    health_max_lateness_minutes: int = 10
     google_cloud_project: str | None = None
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    log_level: str = "INFO"
 
     @classmethod
     def load(cls) -> Self:
@@ -78,43 +71,10 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, _Environment(settings_cls)
 
-    @field_validator("supabase_url")
+    @field_validator("*", mode="before")
     @classmethod
-    def _url_of_a_project(cls, value: str) -> str:
-        expected = "is not the URL of a project, such as https://abcdefghijkl.supabase.co"
-        try:
-            url = urlsplit(value)
-            usable = url.scheme in ("http", "https") and url.hostname and url.port != 0
-        except ValueError:
-            raise ValueError(expected) from None
-        if not usable or url.query or url.fragment or url.username or not value.isprintable() or " " in value:
-            raise ValueError(expected)
-        if url.path.rstrip("/").endswith("/rest/v1"):
-            raise ValueError("ends in /rest/v1, but the URL of the project itself is expected")
-        return value.rstrip("/")
-
-    @field_validator("supabase_secret_key")
-    @classmethod
-    def _key_that_a_header_can_carry(cls, value: SecretStr) -> SecretStr:
-        key = value.get_secret_value()
-        if not key.isascii() or not key.isprintable() or " " in key:
-            raise ValueError("holds characters that no key has")
-        if key.startswith("sb_publishable_"):
-            raise ValueError("is a publishable key, but a secret key (sb_secret_...) is expected")
-        return value
-
-    @field_validator("system_user_roles", mode="before")
-    @classmethod
-    def _list_of_roles(cls, value: Any) -> Any:
-        roles = _split(value)
-        if not roles:
-            raise ValueError("names no role")
-        return roles
-
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _level_in_any_case(cls, value: Any) -> Any:
-        return value.upper() if isinstance(value, str) else value
+    def _value_by_its_rule(cls, value: Any, info: ValidationInfo) -> Any:
+        return RULES[str(info.field_name).upper()](value) if isinstance(value, str) else value
 
 
 class HttpSettings(Settings):
@@ -149,55 +109,16 @@ class HttpSettings(Settings):
             raise ValueError("is not the e-mail address of a service account")
         return value
 
-    @field_validator("runner_token")
-    @classmethod
-    def _token_is_long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < TOKEN_LENGTH:
-            raise ValueError(f"is shorter than {TOKEN_LENGTH} characters")
-        return value
-
-    @field_validator("runner_tokens", mode="before")
-    @classmethod
-    def _list_of_tokens(cls, value: Any) -> Any:
-        return _split(value)
-
     @field_validator("runner_tokens")
     @classmethod
-    def _tokens_are_long_enough(cls, value: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
-        short = [str(n) for n, token in enumerate(value, start=1) if len(token.get_secret_value()) < TOKEN_LENGTH]
-        if short:
-            raise ValueError(f"has tokens shorter than {TOKEN_LENGTH} characters, at position {', '.join(short)}")
+    def _somebody_is_let_in(cls, value: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
         # A runner_token that is invalid is missing from the data, and a problem of its own.
         if not value and info.data.get("runner_token", "invalid") is None and not info.data.get("oidc_service_account"):
             raise ValueError("is not set")
         return value
 
 
-def misspelt(environment: Mapping[str, str]) -> dict[str, str]:
-    """Names in the environment that are near one of ours, which is not set: the name, and the one that is meant."""
-    ours = {name.upper() for name in HttpSettings.model_fields} | {"SUPABASE_SERVICE_ROLE_KEY"}
-    found = {}
-    for name in sorted({name.upper() for name in environment} - ours):
-        longer = [each for each in ours if len(name) >= SHORTEST_BEGINNING and each.startswith(f"{name}_")]
-        near = longer or get_close_matches(name, ours, n=1, cutoff=NEAR)
-        if near and near[0] not in environment:
-            found[name] = near[0]
-    return found
-
-
-def _split(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
 def _problem(details: ErrorDetails) -> str:
     """One problem in our own words, without the value."""
-    name = str(details["loc"][0]).upper()
-    if details["type"] == "missing":
-        return f"{name} is not set"
-    if details["type"].startswith("uuid"):
-        return f"{name} is not a UUID"  # the original quotes a character of the value
-    if details["type"] == "value_error":
-        return f"{name} {details['ctx']['error']}"
-    return f"{name}: {details['msg'].removeprefix('Input ')}"
+    problem = "is not set" if details["type"] == "missing" else details["ctx"]["error"]
+    return f"{str(details['loc'][0]).upper()} {problem}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,13 @@ class TestTokens:
         cloud.deploy("--yes", RUNNER_TOKENS=None)
         assert cloud.accepted_tokens() == [token]
 
+    def test_a_single_token_is_stored_as_the_list_that_it_then_is(self, cloud: Cloud) -> None:
+        assert cloud.deploy("--yes", RUNNER_TOKENS=None, RUNNER_TOKEN=f" {TOKEN} ").returncode == 0
+        assert cloud.accepted_tokens() == [TOKEN]
+        result = cloud.deploy(RUNNER_TOKENS=None, RUNNER_TOKEN="c" * 20 + "," + "d" * 20)
+        assert result.returncode == 2
+        assert "RUNNER_TOKENS has tokens shorter than 32 characters, at position 1, 2" in result.stderr
+
     def test_a_rotation_never_refuses_a_token_that_a_caller_has_to_use(
         self, deployed: Cloud, function: Deployed
     ) -> None:
@@ -277,30 +285,76 @@ class TestPreflight:
             RUNNER_TOKENS=f"{'a' * 32},CANARY",
             RUN_TIME_BUDGET_SECONDS="1741",
             OIDC_AUDIENCE="CANARY",
-            LOG_LEVEL="A|B",
+            SYSTEM_USER_ROLES="A|B",
+            LOG_LEVEL="LOUD",
             ALERT_EMAIL="CANARY",
         )
         assert result.returncode == 2
         named = re.findall(r"^  - (\S+)", result.stderr, re.MULTILINE)
         assert named == [
-            *("PROJECT_ID", "REGION", "SUPABASE_URL", "--migrate", "SUPABASE_SECRET_KEY", "SYSTEM_USER_ID"),
-            *("RUNNER_TOKENS", "RUN_TIME_BUDGET_SECONDS", "OIDC_AUDIENCE", "LOG_LEVEL", "ALERT_EMAIL"),
+            *("PROJECT_ID", "REGION", "RUN_TIME_BUDGET_SECONDS"),
+            *("SUPABASE_URL", "SUPABASE_SECRET_KEY", "SYSTEM_USER_ID", "LOG_LEVEL", "RUNNER_TOKENS"),
+            *("--migrate", "OIDC_AUDIENCE", "SYSTEM_USER_ROLES", "ALERT_EMAIL"),
             *("supabase", "nobody"),
         ]
         assert "CANARY" not in result.stderr
         assert cloud.changes() == []
 
-    @pytest.mark.parametrize(
-        "url",
-        [
-            *("abcdefghijkl.supabase.co", "http://abcdefghijkl.supabase.co", "https://", "https://u:p@x.supabase.co"),
-            *("https://x.supabase.co/rest/v1", "https://x.supabase.co?a=b", "https://x .supabase.co", "https://x;id"),
-        ],
-    )
-    def test_a_url_that_is_not_a_project_is_refused(self, cloud: Cloud, url: str) -> None:
+    @pytest.mark.parametrize("url", ["http://abcdefghijkl.supabase.co", "HTTP://x.supabase.co"])
+    def test_a_url_without_tls_is_refused(self, cloud: Cloud, url: str) -> None:
         result = cloud.deploy("--dry-run", SUPABASE_URL=url)
         assert result.returncode == 2
-        assert "SUPABASE_URL is not the URL of a project" in result.stderr
+        assert "SUPABASE_URL has to begin with https://" in result.stderr
+
+    def test_the_legacy_key_is_checked_where_it_is_used(self, cloud: Cloud) -> None:
+        publishable = "sb_publishable_CANARY"
+        assert cloud.deploy("--dry-run", SUPABASE_SERVICE_ROLE_KEY=publishable).returncode == 0
+        result = cloud.deploy("--dry-run", SUPABASE_SECRET_KEY=None, SUPABASE_SERVICE_ROLE_KEY=publishable)
+        assert result.returncode == 2
+        assert "SUPABASE_SECRET_KEY is a publishable key" in result.stderr
+
+    @pytest.mark.parametrize("command", ["deploy", "start", "rotate-token", "--destroy"])
+    def test_a_budget_is_a_number_and_is_not_executed(self, cloud: Cloud, command: str) -> None:
+        result = cloud.deploy("--dry-run", command, RUN_TIME_BUDGET_SECONDS="0 + APIS[$(touch executed)0]")
+        assert result.returncode == 2
+        assert "RUN_TIME_BUDGET_SECONDS is not a whole number" in result.stderr
+        assert not (cloud.directory / "executed").exists()
+
+    def test_a_misspelt_setting_is_pointed_out(self, cloud: Cloud) -> None:
+        (cloud.directory / "settings").write_text("MAX_LATENES_MINUTES=CANARY\n")
+        result = cloud.deploy("--dry-run", ALERT_EMAIL=None, ALERT_MAIL="CANARY")
+        assert result.returncode == 0
+        assert result.stderr == "deploy.sh: ALERT_MAIL is no setting. Is ALERT_EMAIL meant?\n"
+        result = cloud.deploy("--dry-run", "--env-file=settings")
+        assert result.returncode == 2
+        assert "MAX_LATENES_MINUTES is no setting. Is MAX_LATENESS_MINUTES meant?" in result.stderr
+        assert "CANARY" not in result.stderr
+
+    def test_without_python3_the_python_of_gcloud_checks_the_settings(self, cloud: Cloud) -> None:
+        (cloud.programs / "python3").unlink()
+        cloud.gcloud.python = sys.executable
+        assert cloud.deploy("--yes").returncode == 0
+        result = cloud.deploy(LOG_LEVEL="LOUD")
+        assert result.returncode == 2
+        assert "LOG_LEVEL is not" in result.stderr
+
+    def test_a_python_that_is_too_old_is_none(self, cloud: Cloud) -> None:
+        (cloud.programs / "python3").unlink()
+        cloud.install("python3", "exit 1")
+        cloud.gcloud.python = "/no/python"
+        result = cloud.deploy(REGION="Europe")
+        assert result.returncode == 2
+        assert "Python 3.9 or newer is not installed" in result.stderr
+        assert "REGION is not" in result.stderr
+        assert cloud.changes() == []
+
+    def test_rules_that_cannot_be_run_end_the_deployment(self, cloud: Cloud) -> None:
+        (cloud.programs / "python3").unlink()
+        cloud.install("python3", "[[ $* == *runner/environment.py ]] && exit 1; exit 0")
+        result = cloud.deploy("--yes")
+        assert result.returncode == 1
+        assert "could not check the settings" in result.stderr
+        assert cloud.changes() == []
 
     def test_a_missing_gcloud_and_a_wrong_project_are_named(self, cloud: Cloud) -> None:
         assert "another-project does not exist" in cloud.deploy(PROJECT_ID="another-project").stderr
@@ -357,7 +411,7 @@ class TestSettingsFile:
         decided = {"GOOGLE_CLOUD_PROJECT", "OIDC_AUDIENCE", "OIDC_SERVICE_ACCOUNT"}
         secret = {"SUPABASE_SECRET_KEY", "RUNNER_TOKENS", "RUNNER_TOKEN"}
         names = {name.upper() for name in HttpSettings.model_fields} - decided - secret
-        values = {"RUN_TIME_BUDGET_SECONDS": "40", "SYSTEM_USER_ROLES": "owner,editor"}
+        values = {"RUN_TIME_BUDGET_SECONDS": "40", "SYSTEM_USER_ROLES": "owner,editor", "LOG_LEVEL": "DEBUG"}
         given = {name: values.get(name, cloud.settings.get(name, "7")) for name in names}
         assert cloud.deploy("--yes", **given).returncode == 0
         service = cloud.state["service"]

@@ -190,7 +190,8 @@ def test_every_shell_block_parses() -> None:
 def test_every_call_of_deploy_does_what_the_page_says(tmp_path: Path) -> None:
     """Run as they stand, but for --dry-run."""
     cloud = Cloud(tmp_path / "cloud", "")
-    (cloud.directory / "deploy.sh").symlink_to(DEPLOY)
+    for name in ("deploy.sh", "runner"):
+        (cloud.directory / name).symlink_to(DEPLOY.with_name(name))
     (cloud.directory / ".env").write_text("\n".join(f"{name}={value}" for name, value in cloud.settings.items()))
     text = PAGE.text + README.text
     calls = set(re.findall(r"^ *((?:PROJECT_ID=.*)?\./deploy\.sh.*)$", text, re.MULTILINE))

@@ -44,17 +44,18 @@ class Call:
 
     @property
     def changes(self) -> bool:
-        return self.command.split()[-1] not in ("list", "describe", "access")
+        return self.command.split()[-1] not in ("info", "list", "describe", "access")
 
 
 class GcloudStandIn:
-    """gcloud and an empty project. `url` is where the deployed function is said to be."""
+    """gcloud and an empty project. `url` is where the deployed function is said to be, `python` what gcloud runs on."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.project = deepcopy(EMPTY_PROJECT)
         self.calls: list[Call] = []
         self.is_logged_in = True
+        self.python = ""
         self.changes_until_failure: int | None = None
         self.first_failure_takes_effect = False
 
@@ -74,6 +75,8 @@ class GcloudStandIn:
         secrets, service = project["secrets"], project["service"]
         email = options.get("filter", "").removeprefix("email=")
         match call.command:
+            case "info":
+                return self.python
             case "auth list":
                 return "somebody@example.org" if self.is_logged_in else ""
             case "projects describe":
@@ -229,6 +232,7 @@ def need(condition: object, otherwise: str) -> None:
 COMMANDS = {
     line.strip()
     for line in """
+        info
         auth list
         projects describe
         projects add-iam-policy-binding

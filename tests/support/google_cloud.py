@@ -7,6 +7,7 @@ import shlex
 import shutil
 import socketserver
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -48,6 +49,7 @@ class Cloud:
         self.programs.mkdir(parents=True)
         for program in PROGRAMS:
             (self.programs / program).symlink_to(str(shutil.which(program)))
+        (self.programs / "python3").symlink_to(sys.executable)
         self.install("gcloud", GCLOUD)
         self.install("sleep", "exit 0")  # what it waits for has happened or never will
         self.install("supabase", 'echo "supabase $*" >> "$HOME/supabase"; env >> "$HOME/supabase"')

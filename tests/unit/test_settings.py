@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import ast
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from runner.auth import Identity
 from runner.endpoint import prepare
+from runner.environment import REQUIRED, RULES, misspelt
 from runner.errors import InvalidSettings
-from runner.settings import HttpSettings, Settings, misspelt
+from runner.settings import HttpSettings, Settings
 from tests.support.fake_api import KEY, TOKEN, URL, USER
+
+ENVIRONMENT = Path(__file__).parents[2] / "runner" / "environment.py"
 
 
 def problems(kind: type[Settings] = Settings) -> tuple[str, ...]:
@@ -109,6 +115,7 @@ def test_the_trailing_slash_of_the_url_goes(environ: pytest.MonkeyPatch, url: st
         "https://x:port",
         "https://[x",
         "https://a b.co",
+        "https://a;b.co",
         "https://u:p@x.co",
         "https://x.co?a=b",
     ],
@@ -214,6 +221,43 @@ def test_half_of_oidc_is_a_problem_and_replaces_no_token(
     assert problems(HttpSettings) == (problem,)
     environ.delenv("RUNNER_TOKENS")
     assert problems(HttpSettings) == (problem, "RUNNER_TOKENS is not set")
+
+
+def test_each_setting_has_a_rule_and_no_other() -> None:
+    fields = {name.upper(): field for name, field in HttpSettings.model_fields.items()}
+    assert RULES.keys() == fields.keys() | {"SUPABASE_SERVICE_ROLE_KEY"}
+    assert set(REQUIRED) == {name for name, field in fields.items() if field.is_required()}
+
+
+def test_a_python_without_our_packages_finds_the_same_problems(environ: pytest.MonkeyPatch) -> None:
+    given = {
+        "SUPABASE_URL": "x",
+        "SUPABASE_SECRET_KEY": "sb_publishable_CANARY",
+        "SYSTEM_USER_ID": "CANARY",
+        "SYSTEM_USER_ROLES": ",",
+        "RUN_TIME_BUDGET_SECONDS": "0.5",
+        "RUN_CONCURRENCY": "33",
+        "STEP_ROWS": "many",
+        "MAX_LATENESS_MINUTES": "0",
+        "HEALTH_MAX_LATENESS_MINUTES": "2.5",
+        "LOG_LEVEL": "LOUD",
+        "RUNNER_TOKEN": "CANARY",
+        "RUNNER_TOKENS": f"{'a' * 32},CANARY",
+    }
+    for name, value in given.items():
+        environ.setenv(name, value)
+    found = problems(HttpSettings)
+    assert {problem.split()[0] for problem in found} == given.keys()
+
+    lines = "".join(f"{name}={value}\0" for name, value in given.items())
+    result = subprocess.run(
+        [sys.executable, "-I", "-S", ENVIRONMENT], input=lines, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert sorted(result.stdout.splitlines()) == sorted(found)
+
+
+def test_the_rules_are_written_for_the_oldest_python_of_a_deployment() -> None:
+    ast.parse(ENVIRONMENT.read_text(), feature_version=(3, 9))
 
 
 def test_settings_cannot_be_changed(environ: pytest.MonkeyPatch) -> None:
