@@ -27,7 +27,7 @@ readonly PLAIN_SETTINGS="SUPABASE_URL SYSTEM_USER_ID SYSTEM_USER_ROLES RUN_TIME_
     MAX_LATENESS_MINUTES HEALTH_MAX_LATENESS_MINUTES LOG_LEVEL"
 readonly SECRET_SETTINGS="SUPABASE_SECRET_KEY SUPABASE_SERVICE_ROLE_KEY RUNNER_TOKENS RUNNER_TOKEN"
 readonly OWN_SETTINGS="GOOGLE_CLOUD_PROJECT OIDC_AUDIENCE OIDC_SERVICE_ACCOUNT"
-readonly DEPLOY_SETTINGS="PROJECT_ID REGION ALERT_EMAIL SUPABASE_ACCESS_TOKEN SUPABASE_DB_PASSWORD"
+readonly DEPLOY_SETTINGS="PROJECT_ID REGION SCHEDULER_REGION ALERT_EMAIL SUPABASE_ACCESS_TOKEN SUPABASE_DB_PASSWORD"
 readonly SETTINGS="$PLAIN_SETTINGS $SECRET_SETTINGS $OWN_SETTINGS $DEPLOY_SETTINGS"
 
 COMMAND=deploy ENV_FILE="" MIGRATE=false YES=false DRY_RUN=false PYTHON="" UNKNOWN=""
@@ -48,8 +48,9 @@ Puts the campaign runner on Google Cloud, behind a Cloud Scheduler job that call
   --dry-run        print the commands and run none; needs no login, no network, no cloud tools
   -h, --help       this text
 
-Settings: PROJECT_ID and REGION of Google Cloud; those of the function, as in .env.example; ALERT_EMAIL, which the alerts
-go to; for --migrate, SUPABASE_ACCESS_TOKEN and SUPABASE_DB_PASSWORD. Without RUNNER_TOKENS a token is made.
+Settings: PROJECT_ID and REGION of Google Cloud; SCHEDULER_REGION, if Cloud Scheduler does not exist in REGION; those of
+the function, as in .env.example; ALERT_EMAIL, which the alerts go to; for --migrate, SUPABASE_ACCESS_TOKEN and
+SUPABASE_DB_PASSWORD. Without RUNNER_TOKENS a token is made.
 
 It is safe to repeat. It launches no campaign: the Scheduler job starts only after you have seen what is due.
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 deployed but not started.
@@ -116,7 +117,8 @@ start() {
     step "A dry run: what is due already"
     dry_call
     step "The Scheduler job"
-    state=$(ask "" gcloud scheduler jobs list --location="$REGION" --filter="name~/$SERVICE\$" --format="value(state)")
+    state=$(ask "" gcloud scheduler jobs list --location="$SCHEDULER_REGION" --filter="name~/$SERVICE\$" \
+        --format="value(state)")
     case $state in
         "")
             confirm "Start the job? It launches the campaigns above within a minute." || not_started
@@ -129,12 +131,13 @@ start() {
                 not_started
             fi
             confirm "Somebody paused the job. Resume it? It launches the campaigns above." || not_started
-            run gcloud scheduler jobs resume $SERVICE --location="$REGION"
+            run gcloud scheduler jobs resume $SERVICE --location="$SCHEDULER_REGION"
             ;;
         *) schedule update ;;
     esac
     step "A look at the health every five minutes"
-    if found gcloud scheduler jobs list --location="$REGION" --filter="name~/$HEALTH_JOB\$" --format="value(name)"; then
+    if found gcloud scheduler jobs list --location="$SCHEDULER_REGION" --filter="name~/$HEALTH_JOB\$" \
+        --format="value(name)"; then
         schedule_health update
     else
         schedule_health create
@@ -186,8 +189,9 @@ destroy() {
     confirm "Take away the function, its jobs, alerts, secrets and accounts in $PROJECT_ID? The database stays." || exit 3
     step "The Scheduler jobs"
     for job in $SERVICE $HEALTH_JOB; do
-        if found gcloud scheduler jobs list --location="$REGION" --filter="name~/$job\$" --format="value(name)"; then
-            run gcloud scheduler jobs delete "$job" --location="$REGION"
+        if found gcloud scheduler jobs list --location="$SCHEDULER_REGION" --filter="name~/$job\$" \
+            --format="value(name)"; then
+            run gcloud scheduler jobs delete "$job" --location="$SCHEDULER_REGION"
         fi
     done
     step "Alerts"
@@ -382,8 +386,8 @@ call() { # POST a dry run with this token; sets STATUS, BODY and COMPLETE. Retur
 }
 
 schedule() { # create or update
-    run gcloud scheduler jobs "$1" http $SERVICE --location="$REGION" --schedule="* * * * *" --time-zone=Etc/UTC \
-        --description="Launches the campaigns that are due" \
+    run gcloud scheduler jobs "$1" http $SERVICE --location="$SCHEDULER_REGION" \
+        --schedule="* * * * *" --time-zone=Etc/UTC --description="Launches the campaigns that are due" \
         --uri="$URL/api/campaigns/run-automation" --http-method=POST \
         --oidc-service-account-email="$(email_of $CALLER_ACCOUNT)" --oidc-token-audience="$AUDIENCE" \
         --attempt-deadline="$((TIMEOUT + 30))s" --max-retry-attempts=2 --min-backoff=5s --max-backoff=20s
@@ -391,8 +395,9 @@ schedule() { # create or update
 
 schedule_health() { # create or update
     # A 503 of /health is no failure of the call, so it is not tried again. The function logs what it found.
-    run gcloud scheduler jobs "$1" http $HEALTH_JOB --location="$REGION" --schedule="*/5 * * * *" --time-zone=Etc/UTC \
-        --description="Looks whether every due campaign is being launched" --uri="$URL/health" --http-method=GET \
+    run gcloud scheduler jobs "$1" http $HEALTH_JOB --location="$SCHEDULER_REGION" \
+        --schedule="*/5 * * * *" --time-zone=Etc/UTC --uri="$URL/health" --http-method=GET \
+        --description="Looks whether every due campaign is being launched" \
         --oidc-service-account-email="$(email_of $CALLER_ACCOUNT)" --oidc-token-audience="$AUDIENCE" \
         --attempt-deadline=60s --max-retry-attempts=0
 }
@@ -636,9 +641,12 @@ read_settings() { # the file is read, not executed
 }
 
 preflight() { # names every problem at once
+    local pattern='^[a-z]+-[a-z]+[0-9]+$'
     [[ ${PROJECT_ID:-} =~ ^[a-z][a-z0-9-]{4,28}[a-z0-9]$ ]] \
         || problem PROJECT_ID "a project ID, such as my-project-123"
-    [[ ${REGION:-} =~ ^[a-z]+-[a-z]+[0-9]+$ ]] || problem REGION "a region, such as europe-west1"
+    [[ ${REGION:-} =~ $pattern ]] || problem REGION "a region, such as europe-west1"
+    [[ ${SCHEDULER_REGION:=${REGION:-}} == "${REGION:-}" || $SCHEDULER_REGION =~ $pattern ]] \
+        || problem SCHEDULER_REGION "a region, such as europe-west1"
     : "${RUN_TIME_BUDGET_SECONDS:=50}" # deployed with this value, so that the timeouts fit
     if [[ ! $RUN_TIME_BUDGET_SECONDS =~ ^[0-9]{1,4}$ ]] || ((10#$RUN_TIME_BUDGET_SECONDS > 1740)); then
         problem RUN_TIME_BUDGET_SECONDS "a whole number up to 1740: Cloud Scheduler waits half an hour at most"

@@ -74,6 +74,21 @@ def test_the_job_shows_the_token_that_the_function_expects(deployed: Cloud) -> N
     assert "headers" not in job
 
 
+def test_the_scheduler_may_be_in_another_region_than_the_function(cloud: Cloud) -> None:
+    for command in ("deploy", "deploy", "start", "rotate-token", "--destroy"):
+        if command == "start":
+            cloud.pause()  # so that the job is resumed
+        assert cloud.deploy(command, "--yes", SCHEDULER_REGION="europe-west3").returncode == 0
+    regions: dict[bool, set[str]] = {True: set(), False: set()}
+    for call in cloud.calls:
+        is_scheduler = call.command.startswith("scheduler ")
+        regions[is_scheduler] |= {
+            call.options[name] for name in ("location", "region", "locations") if name in call.options
+        }
+    assert regions == {True: {"europe-west3"}, False: {"europe-west1"}}
+    assert {"scheduler jobs update http", "scheduler jobs resume", "scheduler jobs delete"} <= set(cloud.changes())
+
+
 def test_the_health_is_looked_at_and_the_alert_matches_what_the_function_then_logs(deployed: Cloud) -> None:
     job = deployed.state["health_job"]["options"]
     assert (job["http-method"], job["schedule"], job["max-retry-attempts"]) == ("GET", "*/5 * * * *", "0")
@@ -279,6 +294,7 @@ class TestPreflight:
             "--migrate",
             PROJECT_ID=None,
             REGION="Europe",
+            SCHEDULER_REGION="Germany",
             SUPABASE_URL="postgresql://db.example.org/CANARY",
             SUPABASE_SECRET_KEY="sb_publishable_CANARY",
             SYSTEM_USER_ID="CANARY",
@@ -292,7 +308,7 @@ class TestPreflight:
         assert result.returncode == 2
         named = re.findall(r"^  - (\S+)", result.stderr, re.MULTILINE)
         assert named == [
-            *("PROJECT_ID", "REGION", "RUN_TIME_BUDGET_SECONDS"),
+            *("PROJECT_ID", "REGION", "SCHEDULER_REGION", "RUN_TIME_BUDGET_SECONDS"),
             *("SUPABASE_URL", "SUPABASE_SECRET_KEY", "SYSTEM_USER_ID", "LOG_LEVEL", "RUNNER_TOKENS"),
             *("--migrate", "OIDC_AUDIENCE", "SYSTEM_USER_ROLES", "ALERT_EMAIL"),
             *("supabase", "nobody"),
@@ -377,7 +393,7 @@ class TestPreflight:
         assert result.returncode == 0
         known = re.search(r"^parse_arguments\(\).*?^}", DEPLOY.read_text(), re.DOTALL | re.MULTILINE)
         assert known
-        for word in {*re.findall(r"--[a-z-]+", known[0]), "start", "rotate-token"}:
+        for word in {*re.findall(r"--[a-z-]+", known[0]), "start", "rotate-token", "REGION", "SCHEDULER_REGION"}:
             assert word in result.stdout
 
 
