@@ -1,5 +1,6 @@
 -- Calls the runner every minute from within the database, by pg_cron and pg_net. Apply it in the SQL editor or with psql,
--- as often as you like; unschedule.sql ends it, answers.sql shows what came of it.
+-- as often as you like; unschedule.sql ends it, answers.sql shows what came of it. docs/operations.md says how to prune
+-- what pg_cron records, and how a long call delays other webhooks of the project.
 --
 -- Beforehand, once: enable pg_cron and pg_net (Dashboard, Database, Extensions), and store in the Vault where the function
 -- is and its token, which then stand in no job that others can read:

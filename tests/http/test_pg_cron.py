@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from local.postgres import SUPERUSER, Postgres
 from tests.support import records
 from tests.support.debian import DebianPostgres
+from tests.support.documentation import Page
 from tests.support.eventually import eventually
 from tests.support.service import Service
 from tests.support.timeshift import before_a_minute
@@ -148,6 +150,34 @@ def test_unscheduling_ends_it_and_may_be_repeated(database: Connection) -> None:
     apply(database, "unschedule.sql")
     assert jobs(database) == []
     apply(database, "unschedule.sql")
+
+
+def test_the_pruning_of_the_page_deletes_the_old_records(postgres: Postgres, database: Connection) -> None:
+    page = Page("docs/operations.md")
+    [schedule] = page.blocks("sql", "cron.schedule")
+    [unschedule] = re.findall(r"`(select cron\.unschedule.*;)`", page.text)
+    database.execute(schedule.encode())
+    database.execute(schedule.encode())
+    [(_, at, prune)] = jobs(database)
+    assert re.fullmatch(r"\d+ \d+ \* \* \*", at)
+    with psycopg.connect(postgres.url(user=SUPERUSER), autocommit=True) as superuser:
+        superuser.execute("truncate cron.job_run_details")
+        with superuser.cursor() as cursor:
+            cursor.executemany(
+                "insert into cron.job_run_details (jobid, runid, username, status, start_time, end_time)"
+                " values (1, %s, %s, %s, now() - %s::interval, now() - %s::interval)",
+                [
+                    (1, "postgres", "succeeded", "8 days", "8 days"),
+                    (2, "postgres", "failed", "8 days", None),  # the server was restarted meanwhile
+                    (3, "another", "succeeded", "8 days", "8 days"),
+                    (4, "postgres", "succeeded", "6 days", "6 days"),
+                ],
+            )
+        database.execute(prune.encode())
+        left = superuser.execute("select runid from cron.job_run_details order by runid").fetchall()
+    assert left == [(4,)]
+    database.execute(unschedule.encode())
+    assert jobs(database) == []
 
 
 def test_missing_secrets_are_named_and_nothing_is_scheduled(database: Connection) -> None:
