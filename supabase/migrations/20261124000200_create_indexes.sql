@@ -66,14 +66,17 @@ $$;
 grant usage on schema public to service_role;
 grant select on public.organizations, public.profiles, public.organization_members, public.contacts to service_role;
 grant select, update on public.campaigns to service_role;
--- `for key share` on contacts, which keeps them while they are written, needs the right to update one column.
-grant update (id) on public.contacts to service_role;
 grant select, insert, delete on public.campaign_recipients to service_role;
 
 do $$
 declare
     v_sequence regclass;
 begin
+    -- `for key share` on contacts, which keeps them while they are written, needs the right to update one column. A grant on
+    -- a column would stay beside one on the table after uninstalling, and show as a difference of the schema.
+    if not has_column_privilege('service_role', 'public.contacts', 'id', 'update') then
+        grant update (id) on public.contacts to service_role;
+    end if;
     if to_regclass('public.campaign_target_rules') is not null then
         grant select, update on public.campaign_target_rules to service_role;
     end if;

@@ -12,12 +12,12 @@ import pytest
 from local.function import Function
 from local.migration import apply_migrations
 from local.stack import Stack
-from tests.stack.test_supabase_cli import schema
 from tests.support import records
 from tests.support.eventually import eventually
 from tests.support.fault_proxy import FaultProxy
 from tests.support.memory import MEMORY
 from tests.support.next_release import write_next_release, write_next_release_alone
+from tests.support.project import schema
 from tests.support.rig import Rig
 from tests.support.step_gate import gate, wait_until_held_up
 

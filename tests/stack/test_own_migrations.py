@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import tomllib
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from local.migration import MIGRATIONS, apply_migrations
 from local.postgres import Postgres
-from runner.cli import cli as runner
-from tests.stack.test_supabase_cli import execute, recorded, schema
 from tests.support.documentation import ROOT, Page, shell
 from tests.support.next_release import COLUMN, FUNCTIONS, write_next_release
+from tests.support.project import Project, execute, recorded, schema
 from tests.support.supabase_cli import SupabaseCli
 
 OURS = [file.name for file in sorted(MIGRATIONS.glob("*.sql"))]
@@ -23,36 +21,6 @@ UNINSTALL = MIGRATIONS.with_name("uninstall.sql").read_bytes()
 PAGE = Page("docs/operations.md")
 
 pytestmark = pytest.mark.slow  # each start of the CLI takes two seconds
-
-
-@dataclass(frozen=True)
-class Project:
-    """The owner's project: its folder, its CLI, and the database that it is pushed to."""
-
-    directory: Path
-    cli: SupabaseCli
-    url: str
-
-    @property
-    def migrations(self) -> Path:
-        return self.directory / "supabase" / "migrations"
-
-    def files(self) -> list[str]:
-        return sorted(file.name for file in self.migrations.glob("*.sql"))
-
-    def copy(self) -> list[str]:
-        """Run our command. Returns the names of the files that it made."""
-        before = self.files()
-        ended = CliRunner().invoke(runner, ["migrations", str(self.directory)], catch_exceptions=False)
-        assert ended.exit_code == 0, ended.stderr
-        return [name for name in self.files() if name not in before]
-
-    def listed(self) -> list[tuple[str, str]]:
-        """The versions in the folder and in the database, as `supabase migration list` pairs them."""
-        return [(migration["local"], migration["remote"]) for migration in self.cli.migrations(self.url)]
-
-    def versions(self) -> list[str]:
-        return [name.partition("_")[0] for name in self.files()]
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +58,22 @@ def test_our_migrations_are_pushed_after_those_of_the_project(project: Project, 
 
 def test_a_second_copy_makes_no_file(project: Project, copies: list[str]) -> None:
     assert project.copy() == []
+
+
+def test_declared_schemas_with_the_copies_make_the_schema_that_the_migrations_make(
+    project: Project, copies: list[str], postgres: Postgres
+) -> None:
+    """These are the two databases that `supabase db diff` compares. The command itself needs Docker."""
+    folder = project.directory / "supabase"
+    (folder / "schemas").mkdir()
+    (folder / "schemas" / "everything.sql").write_text(OLDER + "create table notes (id bigint primary key);")
+    [config] = PAGE.blocks("toml")
+    declared = postgres.create_database("project as declared")
+    for pattern in tomllib.loads(config)["db"]["migrations"]["schema_paths"]:
+        for file in sorted(folder.glob(pattern.removeprefix("./"))):
+            execute(declared, file.read_bytes())
+
+    assert schema(declared) == schema(project.url)
 
 
 def test_the_next_migrations_of_the_project_are_pushed_and_a_new_database_gets_the_same_schema(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from local import binaries
 from local.migration import MIGRATIONS, apply_migrations
 from local.postgres import Postgres
 from tests.support import records
+from tests.support.project import execute, recorded, schema
 from tests.support.supabase_cli import SupabaseCli
 
 FILES = [file.name for file in sorted(MIGRATIONS.glob("*.sql"))]
@@ -43,11 +42,6 @@ def create_project(postgres: Postgres, name: str, tables: bytes) -> str:
     return url
 
 
-def execute(url: str, statements: bytes) -> None:
-    with psycopg.connect(url) as connection:
-        connection.execute(statements)
-
-
 @pytest.fixture(scope="module", params=["new", "existing"])
 def twins(request: pytest.FixtureRequest, postgres: Postgres, cli: SupabaseCli) -> Twins:
     tables = TABLES[request.param]
@@ -58,21 +52,6 @@ def twins(request: pytest.FixtureRequest, postgres: Postgres, cli: SupabaseCli) 
     applied = create_project(postgres, f"applied {request.param}", tables)
     apply_migrations(applied)
     return Twins(pushed, applied, answer)
-
-
-def schema(url: str) -> str:
-    """Every definition in a database, with owners, privileges and comments."""
-    pg_dump = str(binaries.installation(18) / "bin" / "pg_dump")
-    command = [pg_dump, "--schema-only", "--restrict-key=key", url]
-    return subprocess.run(command, env={}, capture_output=True, text=True, check=True).stdout
-
-
-def recorded(url: str) -> list[dict[str, Any]]:
-    """The version and the name of each recorded migration."""
-    with psycopg.connect(url) as connection:
-        return records.rows(
-            connection, "select version, name from supabase_migrations.schema_migrations order by version"
-        )
 
 
 def content(url: str) -> tuple[str, dict[str, list[str]], list[dict[str, Any]]]:
