@@ -9,7 +9,12 @@
 -- squawk-ignore-file ban-drop-function, ban-drop-schema, ban-drop-view, require-concurrent-index-deletion
 
 -- A new ledger would take the recipients of a half-done launch for recipients that a person chose, and would launch the
--- campaign to them alone.
+-- campaign to them alone. To go on in spite of half-done launches, run this first in the same session:
+--
+--   set campaign_runner.uninstall = 'anyway';
+--
+-- The recipients that were written then stay pending, and the campaigns stay scheduled. Before you install again, delete
+-- these recipients.
 do $$
 declare
     v_named_at_most constant integer := 5;
@@ -32,12 +37,14 @@ begin
         order by l.id
         limit v_named_at_most + 1
     );
-    if cardinality(v_campaigns) > 0 then
+    if cardinality(v_campaigns) > 0 and current_setting('campaign_runner.uninstall', true) is distinct from 'anyway' then
         raise exception 'campaign runner: a launch has written only a part of the recipients of:%',
             (select string_agg(E'\n  - ' || c, '') from unnest(v_campaigns[:v_named_at_most]) c)
             || case when cardinality(v_campaigns) > v_named_at_most then E'\n  - and others' else '' end
             using hint = 'Let each of these launches finish, or pause its campaign and delete the pending recipients. '
-                'Then run this file again.';
+                'Then run this file again. To uninstall anyway, run in the same session before this file: '
+                'set campaign_runner.uninstall = ''anyway''; The recipients that were written then stay pending. Delete these '
+                'before you install again: a new installation would launch the campaigns to them alone.';
     end if;
 end;
 $$;

@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -18,6 +19,7 @@ import pytest
 from local.migration import MIGRATIONS
 from runner.cli import cli
 from tests.conftest import Connect, Connection
+from tests.support import records
 from tests.support.automation import Automation
 from tests.support.factory import Factory
 
@@ -82,7 +84,9 @@ def test_every_link_and_every_file_that_is_named_leads_somewhere(page: Path) -> 
 
 @pages
 def test_every_name_of_the_database_that_is_used_exists(page: Path) -> None:
-    migrations = "".join(file.read_text() for file in MIGRATIONS.glob("*.sql"))
+    migrations = "".join(
+        file.read_text() for file in [*MIGRATIONS.glob("*.sql"), MIGRATIONS.with_name("uninstall.sql")]
+    )
     names = set(re.findall(r"\bcampaign_runner[._]\w+", page.read_text()))
     own = set(re.findall(r"function (campaign_runner\.\w+)", page.read_text()))  # what the page itself creates
     assert {name for name in names - own if not re.search(rf"\b{re.escape(name)}\b", migrations)} == set()
@@ -211,9 +215,69 @@ def test_uninstalling_is_refused_while_launches_are_half_done_until_they_are_end
     assert len([campaign for campaign in campaigns if str(campaign) in str(refused.value)]) == 5
     assert "and others" in str(refused.value)
     assert database.execute("select to_regclass('public.campaign_runner_sendable') is not null").fetchone() == (True,)
-    [block] = [text for text in blocks(ROOT / "docs" / "operations.md", "sql") if "'paused'" in text]
+    [block] = [text for text in blocks(ROOT / "docs" / "operations.md", "sql") if "'paused' where id" in text]
     for campaign in campaigns:
         for statement in filter(str.strip, block.replace("$1", "%s").split(";")):
             database.execute(statement.encode(), (campaign,))
     database.execute(UNINSTALL)
     assert database.execute("select to_regnamespace('campaign_runner') is null").fetchone() == (True,)
+
+
+def half_done(
+    organization: UUID, factory: Factory, automation: Callable[..., Automation], contacts: int = 6
+) -> tuple[UUID, int]:
+    """A campaign whose launch has written a part of its recipients. Returns the campaign and their number."""
+    factory.contacts(organization, contacts)
+    campaign = factory.campaign(organization)
+    automation(max_rows=2).first_chunk()
+    written = len(records.recipients(factory.database, campaign))
+    assert 0 < written < contacts
+    return campaign, written
+
+
+def test_uninstalling_goes_on_anyway_where_the_owner_says_so_as_the_refusal_and_the_page_say(
+    organization: UUID, factory: Factory, automation: Callable[..., Automation], database: Connection
+) -> None:
+    campaign, written = half_done(organization, factory, automation)
+    [statement] = [text for text in blocks(ROOT / "docs" / "operations.md", "sql") if "'anyway'" in text]
+    database.execute("set campaign_runner.uninstall = 'yes'")
+    with pytest.raises(psycopg.errors.RaiseException) as refused:
+        database.execute(UNINSTALL)
+    assert statement.strip() in str(refused.value.diag.message_hint)
+
+    database.execute(statement.encode())
+    database.execute(UNINSTALL)
+
+    assert database.execute("select to_regnamespace('campaign_runner') is null").fetchone() == (True,)
+    assert list(records.recipients(database, campaign).values()) == ["pending"] * written
+    assert records.status(database, campaign) == "scheduled"
+
+
+def test_a_new_ledger_launches_a_half_done_campaign_to_the_written_recipients_alone_as_the_page_warns(
+    organization: UUID, factory: Factory, automation: Callable[..., Automation], database: Connection
+) -> None:
+    campaign, written = half_done(organization, factory, automation)
+    factory.empty_ledger()  # as after a restore of the schema public alone
+    [launched] = automation().launch()["campaigns"]
+    assert (launched["campaign_id"], launched["recipient_count"]) == (str(campaign), written)
+    [entry] = automation().history(campaign)["launches"]
+    assert entry["recipients_before"] == written
+
+
+def test_a_copy_for_staging_has_nothing_to_launch_and_nobody_to_mail_as_the_page_says(
+    organization: UUID, factory: Factory, automation: Callable[..., Automation], database: Connection
+) -> None:
+    factory.contacts(organization, 3)
+    factory.campaign(organization)
+    automation().launch()
+    half_done(organization, factory, automation)
+    factory.campaign(organization, due_in=timedelta(days=1))
+    [block] = [text for text in blocks(ROOT / "docs" / "operations.md", "sql") if "in ('scheduled', 'sending')" in text]
+
+    database.execute(block.encode())
+
+    assert automation().launch()["campaigns"] == []
+    statuses = "select from campaigns where status in ('scheduled', 'sending')"
+    assert records.rows(database, statuses) == []
+    assert records.rows(database, "select from campaign_recipients where status = 'pending'") == []
+    assert records.rows(database, "select from campaign_runner_sendable") == []
