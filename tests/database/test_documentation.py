@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -47,7 +48,7 @@ def blocks(page: Path, language: str | None = None) -> list[str]:
 @pages
 def test_every_block_is_in_a_language_that_is_parsed(page: Path) -> None:
     languages = {name for _, name, _ in BLOCK.findall(page.read_text())}
-    assert languages <= {"", "sh", "python", "json", "sql", "ini", "crontab", "mermaid"}
+    assert languages <= {"", "sh", "python", "json", "sql", "ini", "toml", "crontab", "mermaid"}
 
 
 @pages
@@ -58,6 +59,8 @@ def test_every_block_parses(page: Path) -> None:
         ast.parse(text)
     for text in blocks(page, "json"):
         json.loads(text)
+    for text in blocks(page, "toml"):
+        tomllib.loads(text)
     for text in blocks(page, "ini"):
         configparser.ConfigParser(interpolation=None).read_string(text)
     for text in blocks(page, "mermaid"):
