@@ -198,6 +198,13 @@ as $$
         case
             when c.kind = 'uuid' and c.column_name in ('id', 'organization_id', 'campaign_id', 'contact_id', 'tag_id', 'user_id')
                 then 'No statement can mend that: the runner needs keys of the type uuid.'
+            when c.wanted <> 'text' and c.typcategory <> 'S' and not exists (
+                select from pg_catalog.pg_cast k
+                where k.castsource = c.base_type and k.casttarget = c.wanted::pg_catalog.regtype
+            )
+                then pg_catalog.format(
+                    'No statement can mend that: Postgres casts no %s to %s. Give the column another name.', c.type_name, c.wanted
+                )
             else pg_catalog.format(
                 'alter table public.%I alter column %I type %s using %I::%s;',
                 c.table_name, c.column_name, c.wanted, c.column_name, c.wanted

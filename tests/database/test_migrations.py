@@ -278,8 +278,8 @@ LACKS = {
         "alter table public.contacts alter column is_subscribed type boolean using is_subscribed::boolean;"
     ),
     "column public.campaigns.updated_at is bigint, where timestamp with time zone is needed": (
-        "alter table public.campaigns alter column updated_at type timestamp with time zone using"
-        " updated_at::timestamp with time zone;"
+        "No statement can mend that: Postgres casts no bigint to timestamp with time zone."
+        " Give the column another name."
     ),
     "enum public.kind of public.activity_events.event_type lacks the value campaign.sending": (
         "alter type public.kind add value 'campaign.sending';"
