@@ -54,7 +54,7 @@ mutants: $(READY) ## Break each promise on purpose, and see that a test turns re
 check: $(READY) ## Format, lint and types, of the SQL too
 	@$(VENV) -m ruff format --check .
 	@$(VENV) -m ruff check .
-	@$(VENV) -m mypy
+	@$(VENV) -m mypy --num-workers auto
 	@.venv/bin/squawk 'supabase/**/*.sql' 'local/*.sql'
 
 format: $(READY) ## Format the code, and repair what the linter can repair

@@ -31,7 +31,7 @@ TIMES_AS_MANY = 2
 PAGES_OF_NO_ACCOUNT, ROWS_OF_NO_ACCOUNT = 40, 40
 # Before Postgres 17 each address of a range is looked for from the root of the index, and not from the one before.
 ROOTS_OF_A_CONTACT = 2
-CONTACTS, MANY_CONTACTS = 400, 1_000  # of each tenant
+CONTACTS, MANY_CONTACTS = 400, 800  # of each tenant
 # A step writes to the project's indexes, and the project's foreign keys look where the planner sends them. The doctor
 # reads whole tables. Both are called for the sake of the functions that they reach, and not measured.
 UNBOUNDED = {"a step", "doctor"}

@@ -19,7 +19,7 @@ from tests.support.rig import Rig
 
 pytestmark = pytest.mark.slow
 
-CONTACTS = 200_000
+CONTACTS = 120_000
 STEP_ROWS = 10_000
 STEPS_AT_MOST = 2
 
