@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,14 @@ def test_the_settings_of_make_serve_are_put_into_the_environment(service: Servic
     campaign = service.due_campaign()
     answer = json.loads(shell(f"{command}; python -m runner run --json", {}, tmp_path))
     assert answer["campaigns"][0]["campaign_id"] == str(campaign)
+
+
+def test_the_settings_of_a_project_are_put_into_the_environment(tmp_path: Path) -> None:
+    [block] = PAGE.blocks("sh", ". ./.env")
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    shutil.copy(ROOT / ".env.example", tmp_path)
+    output = shell(f"{block}\nprintenv SUPABASE_URL STEP_ROWS", {}, tmp_path)
+    assert output.splitlines() == ["https://abcdefghijkl.supabase.co", "20000"]
 
 
 def test_the_python_example_launches_what_is_due(service: Service, tmp_path: Path) -> None:
