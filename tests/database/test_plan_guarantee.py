@@ -85,15 +85,7 @@ def settled(laboratory: Laboratory, cell: Cell, contacts: int) -> Mapping[str, F
     ("cell", "contacts"),
     [
         *(pytest.param(cell, CONTACTS, id=str(cell)) for cell in EVERY_PAIR),
-        *(
-            pytest.param(
-                cell,
-                CONTACTS if cell.tenants == max(TENANTS) else MANY_CONTACTS,
-                id=f"{cell}, large",
-                marks=pytest.mark.slow,
-            )
-            for cell in LARGE
-        ),
+        *(pytest.param(cell, MANY_CONTACTS, id=f"{cell}, large", marks=pytest.mark.slow) for cell in LARGE),
     ],
 )
 def test_no_project_makes_a_statement_read_twice_as_much(cell: Cell, contacts: int, laboratory: Laboratory) -> None:
