@@ -12,7 +12,7 @@ export PYTHONUTF8 := 1
 # pytest compiles every test anew where it may not keep what it compiled: eight seconds for each process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run serve develop test test-slow bench soak mutants check format clean FORCE
+.PHONY: help run serve develop test test-slow bench soak mutants check format generate clean FORCE
 .DELETE_ON_ERROR:
 
 help: ## This list
@@ -60,6 +60,9 @@ check: $(READY) ## Format, lint and types, of the SQL too
 format: $(READY) ## Format the code, and repair what the linter can repair
 	@$(VENV) -m ruff check --fix-only .
 	@$(VENV) -m ruff format .
+
+generate: $(READY) ## Write the files that are made from others: the migrations from supabase/schemas/, tables of the documentation
+	@$(VENV) -m tests.support.generated
 
 clean: ## Remove everything that make installed or made
 	@rm -rf .venv .local local/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis

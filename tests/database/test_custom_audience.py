@@ -21,7 +21,7 @@ PAGE = Page("docs/audience.md")
 [CLEAR_BOUNCES] = PAGE.blocks("sql", "'bounced'")
 [COUNT] = PAGE.blocks("sql", "count(*)")
 [EXPLAIN] = PAGE.blocks("sql", "p_contact_ids => ")
-[AUDIENCE] = MIGRATIONS.glob("*_create_audience.sql")
+[FUNCTIONS] = MIGRATIONS.glob("*_create_functions.sql")
 
 Automate = Callable[..., Automation]
 
@@ -171,7 +171,7 @@ def test_an_upgrade_keeps_the_rule(
     suppress(database, suppressed)
     campaign = factory.campaign(organization)
 
-    database.execute(AUDIENCE.read_bytes())
+    database.execute(FUNCTIONS.read_bytes())
     automation().launch()
 
     assert set(records.recipients(database, campaign)) == {other}

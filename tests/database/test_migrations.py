@@ -16,10 +16,10 @@ from local.migration import MIGRATIONS, apply_migrations
 from tests.conftest import Connection
 from tests.support import oracle, records
 from tests.support.automation import Automation
-from tests.support.check_file import CHECK, check_file
 from tests.support.factory import Factory
 
 EXISTING_PROJECT = Path(__file__).with_name("existing_project.sql").read_bytes()
+CHECK = MIGRATIONS.with_name("check.sql").read_bytes()
 UNINSTALL = MIGRATIONS.with_name("uninstall.sql").read_bytes()
 INDEXES = {
     "campaign_runner_due_idx",
@@ -302,7 +302,7 @@ LACKS = {
 def checked(project: Connection) -> list[dict[str, Any]]:
     """What supabase/check.sql shows."""
     with project.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(CHECK.read_bytes())
+        cursor.execute(CHECK)
         while cursor.nextset():
             pass
         return cursor.fetchall()
@@ -311,10 +311,6 @@ def checked(project: Connection) -> list[dict[str, Any]]:
 def batched(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Each lack with its remedy."""
     return zip(lines[::2], lines[1::2], strict=True)
-
-
-def test_the_check_to_paste_is_the_check_of_the_migration() -> None:
-    assert CHECK.read_text() == check_file(), "python -m tests.support.check_file"
 
 
 def test_the_check_tells_an_empty_project_what_the_migrations_create(project: Connection) -> None:

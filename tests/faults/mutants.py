@@ -21,13 +21,8 @@ PROJECT = Path(__file__).parent.parent.parent
 INSTALLED = (".venv", "local/node_modules")
 ONE_FAILURE = 1  # pytest's exit code for tests that failed; others mean that they did not run
 
-AUDIENCE = "supabase/migrations/20261124000400_create_audience.sql"
-LAUNCH = "supabase/migrations/20261124000500_create_launch.sql"
-UPGRADE = "supabase/migrations/20261124000350_create_upgrade.sql"
+FUNCTIONS = "supabase/migrations/20261124000400_create_functions.sql"
 UPGRADES = "tests/faults/test_upgrade.py"
-STEP = "supabase/migrations/20261124000600_create_step.sql"
-HEALTH = "supabase/migrations/20261124000800_create_health.sql"
-SENDABLE = "supabase/migrations/20261124001100_create_sendable.sql"
 RULES = "tests/database/test_rules.py"
 FAILURES = "tests/database/test_failures.py"
 INTERFERENCE = "tests/database/test_interference.py"
@@ -65,7 +60,7 @@ MUTANTS = (
     Mutant(
         "P1",
         "a contact with the highest id is forgotten",
-        AUDIENCE,
+        FUNCTIONS,
         "and (c.id < p_to or p_to = v_last) is true\n",
         "and c.id < p_to\n",
         ["tests/database/test_audience.py"],
@@ -73,7 +68,7 @@ MUTANTS = (
     Mutant(
         "P1",
         "a contact outside the range that has the same address is overlooked",
-        AUDIENCE,
+        FUNCTIONS,
         "(select a.hashes from addresses a),\n",
         "'{}'::bigint[],\n",
         [
@@ -84,7 +79,7 @@ MUTANTS = (
     Mutant(
         "P1",
         "a recipient of this pass does not keep its place before its twin",
-        AUDIENCE,
+        FUNCTIONS,
         "when t.is_final and not p_among_recipients then 0\n",
         "",
         [VANISHING + "::test_of_twins_in_two_chunks_the_one_that_the_reconcile_reached_first_keeps_the_mail"],
@@ -92,7 +87,7 @@ MUTANTS = (
     Mutant(
         "P1",
         "a twin that this pass left out takes the mail away",
-        AUDIENCE,
+        FUNCTIONS,
         "and (t.status is not null or not t.is_final))\n",
         ")\n",
         [
@@ -103,7 +98,7 @@ MUTANTS = (
     Mutant(
         "P1",
         "a twin whose mail is on its way does not go first",
-        AUDIENCE,
+        FUNCTIONS,
         "when t.status <> 'pending' then 0\n",
         "",
         [INTERFERENCE + "::test_a_contact_whose_twin_was_sent_the_mail_gets_none"],
@@ -111,7 +106,7 @@ MUTANTS = (
     Mutant(
         "P1",
         "the first twins of a crowd speak for all of them",
-        AUDIENCE,
+        FUNCTIONS,
         "where exists (select from undecided) and e.reason is not null",
         "where false",
         ["tests/database/test_audience.py", CROWDED],
@@ -119,7 +114,7 @@ MUTANTS = (
     Mutant(
         "P1",
         "a crowd of opt-outs at one address hides those at others",
-        AUDIENCE,
+        FUNCTIONS,
         "where (select count(*) from opt_outs)\n",
         "where false and (select count(*) from opt_outs)\n",
         [CROWDED],
@@ -127,7 +122,7 @@ MUTANTS = (
     Mutant(
         "P1",
         "a crowd at one address hides the twins at others",
-        AUDIENCE,
+        FUNCTIONS,
         "where (select i.yes from is_crowded i)\n",
         "where false\n",
         [CROWDED, "tests/database/test_audience.py"],
@@ -135,7 +130,7 @@ MUTANTS = (
     Mutant(
         "P1",
         "in a crowd the opt-out of a deleted contact counts",
-        AUDIENCE,
+        FUNCTIONS,
         "and (deleted_at is null) is true\n",
         "",
         [CROWDED],
@@ -143,7 +138,7 @@ MUTANTS = (
     Mutant(
         "P1",
         "an opt-out stays with its contact",
-        AUDIENCE,
+        FUNCTIONS,
         "(not c.is_subscribed or o.address is not null)",
         "not c.is_subscribed",
         [RULES + "::test_an_address_that_opted_out_on_one_contact_opted_out_on_all"],
@@ -151,7 +146,7 @@ MUTANTS = (
     Mutant(
         "P1",
         "the opt-out of a deleted contact counts for its address",
-        AUDIENCE,
+        FUNCTIONS,
         "where not k.is_deleted\n",
         "where true\n",
         [RULES + "::test_an_address_that_opted_out_on_one_contact_opted_out_on_all"],
@@ -159,7 +154,7 @@ MUTANTS = (
     Mutant(
         "P1",
         "the rules of another tenant count",
-        AUDIENCE,
+        FUNCTIONS,
         "where coalesce((r.fields ->> 'organization_id')::uuid = p_organization_id, true)\n",
         "where true\n",
         [RULES + "::test_rules_and_tags_of_another_tenant_are_ignored_on_other_tables"],
@@ -167,7 +162,7 @@ MUTANTS = (
     Mutant(
         "P1",
         "the tag assignments of another tenant count",
-        AUDIENCE,
+        FUNCTIONS,
         "where coalesce(assigned.tenant = p_organization_id, true);",
         "where true;",
         [RULES + "::test_rules_and_tags_of_another_tenant_are_ignored_on_other_tables"],
@@ -175,7 +170,7 @@ MUTANTS = (
     Mutant(
         "P1",
         "the project's own rules are not asked",
-        AUDIENCE,
+        FUNCTIONS,
         "v_has_exclusions constant boolean := campaign_runner.has_exclusions();",
         "v_has_exclusions constant boolean := false;",
         [RULES + "::test_the_projects_own_rules_count_everywhere"],
@@ -183,7 +178,7 @@ MUTANTS = (
     Mutant(
         "P1",
         "a twin that the project's own rules leave out keeps the mail away",
-        AUDIENCE,
+        FUNCTIONS,
         "select t.contact_id from twins t where t.reason is null\n",
         "select t.contact_id from twins t where false\n",
         [RULES + "::test_a_twin_that_the_projects_rules_leave_out_takes_no_mail_away"],
@@ -191,7 +186,7 @@ MUTANTS = (
     Mutant(
         "P2",
         "the opening of a launch is not locked",
-        LAUNCH,
+        FUNCTIONS,
         "if not pg_try_advisory_xact_lock(campaign_runner.lock_key('launch', p_campaign_id)) then",
         "if false then",
         [PERMUTATIONS + "::test_claim_claim__the_second_run_leaves_a_claimed_campaign_alone"],
@@ -199,7 +194,7 @@ MUTANTS = (
     Mutant(
         "P2",
         "recipients of the launch before are generated anew",
-        LAUNCH,
+        FUNCTIONS,
         "or not exists (select from public.campaign_recipients r where r.campaign_id = p_campaign_id)",
         "or true",
         ["tests/database/test_launch.py::test_recipients_that_somebody_chose_beforehand_are_kept_and_none_are_added"],
@@ -207,7 +202,7 @@ MUTANTS = (
     Mutant(
         "P3",
         "a step does not ask whether the other chunks are through",
-        LAUNCH,
+        FUNCTIONS,
         "where s.launch_id = p_launch_id and s.\"cursor\" is not null\n            )\n            then 'through'",
         "where false\n            )\n            then 'through'",
         ["tests/database/test_launch.py::test_a_due_campaign_is_launched_with_its_whole_audience"],
@@ -215,7 +210,7 @@ MUTANTS = (
     Mutant(
         "P3",
         "what an interrupted launch left counts as recipients that were there before",
-        LAUNCH,
+        FUNCTIONS,
         "select l.left_recipients\n",
         "select false\n",
         [INTERFERENCE + "::test_recipients_that_outlive_their_campaign_are_completed_when_it_is_made_again"],
@@ -223,7 +218,7 @@ MUTANTS = (
     Mutant(
         "P3",
         "recipients are handed over while a launch is open",
-        SENDABLE,
+        FUNCTIONS,
         "where l.campaign_id = c.id and l.closed_at is null and l.generates",
         "where false",
         [RULES + "::test_recipients_are_not_handed_over_while_a_launch_of_their_campaign_is_open"],
@@ -231,7 +226,7 @@ MUTANTS = (
     Mutant(
         "P4",
         "the last look does not ask whether the campaign is due",
-        LAUNCH,
+        FUNCTIONS,
         "from campaign_runner.due_campaigns(array[p_launch.campaign_id], p_now) d;",
         "from public.campaigns d where d.id = p_launch.campaign_id;",
         [INTERFERENCE + "::test_an_edit_between_the_last_look_and_the_final_update_stops_that_update"],
@@ -239,7 +234,7 @@ MUTANTS = (
     Mutant(
         "P4",
         "the last look does not ask for schedule and rules",
-        LAUNCH,
+        FUNCTIONS,
         "if p_launch.rules_hash is distinct from v_rules.hash then",
         "if false then",
         [INTERFERENCE + "::test_an_edit_between_the_last_look_and_the_final_update_stops_that_update"],
@@ -247,7 +242,7 @@ MUTANTS = (
     Mutant(
         "P4",
         "the final status update does not lock the campaign",
-        LAUNCH,
+        FUNCTIONS,
         "where c.id = p_launch.campaign_id for no key update skip locked;",
         "where c.id = p_launch.campaign_id;",
         [ISOLATION + "::test_an_edit_and_a_launch_in_one_step_in_all_orders"],
@@ -255,7 +250,7 @@ MUTANTS = (
     Mutant(
         "P4",
         "rules that somebody is editing are not locked",
-        LAUNCH,
+        FUNCTIONS,
         "for share skip locked;",
         "limit 1;",
         [PERMUTATIONS + "::test_flip_edit_rules__rules_that_are_being_edited_are_not_launched_by"],
@@ -263,7 +258,7 @@ MUTANTS = (
     Mutant(
         "P4",
         "an edit of the excluded countries is not seen",
-        AUDIENCE,
+        FUNCTIONS,
         "to_jsonb(v_rules) - 'unmatched_tags',",
         "to_jsonb(v_rules) - 'unmatched_tags' - 'exclude_countries',",
         [INTERFERENCE + "::test_rules_that_are_edited_hold_for_the_whole_audience"],
@@ -271,7 +266,7 @@ MUTANTS = (
     Mutant(
         "P4",
         "an edit does not make a launch ready that waits",
-        LAUNCH,
+        FUNCTIONS,
         "or p_failed_version is distinct from p_version\n",
         "",
         [FAILURES + "::test_an_edit_frees_a_campaign_that_needs_attention"],
@@ -279,7 +274,7 @@ MUTANTS = (
     Mutant(
         "P4",
         "what is deleted or archived is due",
-        LAUNCH,
+        FUNCTIONS,
         "where campaign.is_there and organization.is_open;",
         "where organization.is_open;",
         [RULES + "::test_what_is_deleted_archived_or_closed_is_not_due"],
@@ -287,7 +282,7 @@ MUTANTS = (
     Mutant(
         "P4",
         "the campaign of an organization that is deleted or closed is due",
-        LAUNCH,
+        FUNCTIONS,
         "where campaign.is_there and organization.is_open;",
         "where campaign.is_there;",
         [RULES + "::test_what_is_deleted_archived_or_closed_is_not_due"],
@@ -295,7 +290,7 @@ MUTANTS = (
     Mutant(
         "P5",
         "only an audience of one step is reconciled in the transaction that marks it sending",
-        LAUNCH,
+        FUNCTIONS,
         "begin_reconcile(p_launch_id, p_max_rows * v_reconcile_factor)",
         "begin_reconcile(p_launch_id, p_max_rows)",
         [
@@ -305,7 +300,7 @@ MUTANTS = (
     Mutant(
         "P5",
         "an audience of several steps is not reconciled",
-        LAUNCH,
+        FUNCTIONS,
         "if v_launch.generates and v_launch.state = 'generating' and not p_is_whole then",
         "if false then",
         [PERMUTATIONS + "::test_generate_unsubscribe__who_unsubscribes_behind_the_cursor_is_no_recipient"],
@@ -313,7 +308,7 @@ MUTANTS = (
     Mutant(
         "P5",
         "a reconcile that stood still for long goes on",
-        LAUNCH,
+        FUNCTIONS,
         "v_stale_after constant interval := '1 day';",
         "v_stale_after constant interval := '100 years';",
         [INTERFERENCE + "::test_a_launch_that_stood_still_for_long_reads_all_contacts_again"],
@@ -321,7 +316,7 @@ MUTANTS = (
     Mutant(
         "P6",
         "a recipient that somebody commits beside us is an error",
-        LAUNCH,
+        FUNCTIONS,
         "when foreign_key_violation or unique_violation then",
         "when foreign_key_violation then",
         [VANISHING + "::test_a_recipient_that_another_writer_commits_first_is_kept"],
@@ -329,7 +324,7 @@ MUTANTS = (
     Mutant(
         "P6",
         "a contact that vanishes is a failure of its campaign",
-        LAUNCH,
+        FUNCTIONS,
         "when foreign_key_violation or unique_violation then",
         "when unique_violation then",
         [
@@ -339,7 +334,7 @@ MUTANTS = (
     Mutant(
         "P6",
         "an error of one campaign undoes the step",
-        STEP,
+        FUNCTIONS,
         "if v_code = '57014' and v_message = 'canceling statement due to user request' then",
         "if true then",
         [FAILURES + "::test_a_campaign_that_a_trigger_refuses_does_not_keep_others_from_their_launch"],
@@ -347,7 +342,7 @@ MUTANTS = (
     Mutant(
         "P6",
         "an error that may be the database's undoes the step",
-        STEP,
+        FUNCTIONS,
         "if v_code = '57014' and v_message = 'canceling statement due to user request' then",
         "if left(v_code, 2) = '53' then",
         [FAILURES + "::test_what_may_be_the_databases_trouble_is_named_pushed_back_and_not_counted"],
@@ -355,7 +350,7 @@ MUTANTS = (
     Mutant(
         "P6",
         "a failure that cannot be recorded undoes the step",
-        STEP,
+        FUNCTIONS,
         "when query_canceled or assert_failure or others then\n        is_recorded := false;",
         "when no_data_found then\n        is_recorded := false;",
         [FAILURES + "::test_a_failure_that_cannot_be_recorded_ends_the_step_and_undoes_no_launch"],
@@ -363,7 +358,7 @@ MUTANTS = (
     Mutant(
         "P6",
         "what may be the database's trouble counts as an attempt",
-        STEP,
+        FUNCTIONS,
         "elsif v_is_trouble and (",
         "elsif false and (",
         [FAILURES + "::test_what_may_be_the_databases_trouble_is_named_pushed_back_and_not_counted"],
@@ -371,7 +366,7 @@ MUTANTS = (
     Mutant(
         "P6",
         "trouble that only one campaign has is the database's for ever",
-        STEP,
+        FUNCTIONS,
         "and other.state = 'launched' and other.id <> v_launch.id",
         "and false",
         [FAILURES + "::test_trouble_that_only_one_campaign_has_is_its_own"],
@@ -379,7 +374,7 @@ MUTANTS = (
     Mutant(
         "P6",
         "a failure waits for the step that holds its launch",
-        STEP,
+        FUNCTIONS,
         "where l.id = v_launch.id and l.closed_at is null\n    for update skip locked;",
         "where l.id = v_launch.id and l.closed_at is null\n    for update;",
         [PERMUTATIONS + "::test_step_failure__a_failure_that_cannot_be_recorded_undoes_no_other_launch"],
@@ -387,7 +382,7 @@ MUTANTS = (
     Mutant(
         "P6",
         "a campaign that keeps failing is tried for ever",
-        STEP,
+        FUNCTIONS,
         "v_attempts_until_attention constant integer := 10;",
         "v_attempts_until_attention constant integer := 1000000;",
         [FAILURES + "::test_a_campaign_that_keeps_failing_backs_off_and_needs_attention_after_ten_attempts"],
@@ -395,7 +390,7 @@ MUTANTS = (
     Mutant(
         "P6",
         "an edit does not start the count of attempts again",
-        STEP,
+        FUNCTIONS,
         "case when v_launch.failed_version is distinct from p_version then 0 else v_launch.attempts end;",
         "v_launch.attempts;",
         [FAILURES + "::test_an_edit_starts_the_count_of_attempts_again"],
@@ -403,7 +398,7 @@ MUTANTS = (
     Mutant(
         "P6",
         "a missing membership is tried again by the clock",
-        STEP,
+        FUNCTIONS,
         "when p_code = 'CR403' or v_attempts >= v_attempts_until_attention then 'needs_attention'\n"
         "                else 'backoff'\n"
         "            end,\n"
@@ -423,7 +418,7 @@ MUTANTS = (
     Mutant(
         "P6",
         "the huge campaign goes first",
-        STEP,
+        FUNCTIONS,
         "order by q.turn, q.has_begun, q.since, q.lot)",
         "order by q.has_begun desc, q.since, q.lot)",
         ["tests/database/test_launch.py::test_small_campaigns_go_ahead_of_the_next_slice_of_a_huge_one"],
@@ -431,7 +426,7 @@ MUTANTS = (
     Mutant(
         "P7",
         "the report does not wait for a step that is still running",
-        STEP,
+        FUNCTIONS,
         "perform pg_advisory_xact_lock(campaign_runner.lock_key('run', p_run_id));",
         "",
         [PERMUTATIONS],
@@ -439,7 +434,7 @@ MUTANTS = (
     Mutant(
         "P7",
         "a run that has answered takes another step",
-        STEP,
+        FUNCTIONS,
         "if exists (select from campaign_runner.runs r where r.id = p_run_id and r.closed_at is not null) then",
         "if false then",
         [PERMUTATIONS + "::test_report_step__a_step_that_comes_after_the_report_is_refused"],
@@ -455,7 +450,7 @@ MUTANTS = (
     Mutant(
         "P8",
         "a step takes the whole audience",
-        LAUNCH,
+        FUNCTIONS,
         "offset p_n\n",
         "offset 1000000\n",
         ["tests/database/test_launch.py::test_a_launch_in_many_steps_stays_scheduled_until_it_is_complete"],
@@ -463,7 +458,7 @@ MUTANTS = (
     Mutant(
         "P8",
         "rules that are saved again without a change cost steps",
-        AUDIENCE,
+        FUNCTIONS,
         "to_jsonb(v_rules) - 'unmatched_tags',",
         "to_jsonb(v_rules) - 'unmatched_tags', campaign_runner.version(p_campaign_id),",
         [INTERFERENCE + "::test_rules_that_are_saved_again_without_a_change_cost_no_step"],
@@ -471,7 +466,7 @@ MUTANTS = (
     Mutant(
         "P8",
         "a plan for any range walks the contacts of all organizations",
-        AUDIENCE,
+        FUNCTIONS,
         "and c.organization_id = any (array[p_rules.organization_id])\n",
         "and (c.organization_id = p_rules.organization_id) is true\n",
         ["tests/database/test_plans.py::test_a_small_audience_never_reads_the_contacts_of_other_organizations"],
@@ -479,7 +474,7 @@ MUTANTS = (
     Mutant(
         "P8",
         "a plan from an empty table looks for bounces among the recipients of all campaigns",
-        AUDIENCE,
+        FUNCTIONS,
         "and r.status = 'bounced'\n                    and r.organization_id",
         "and (r.status = 'bounced') is true\n                    and r.organization_id",
         ["tests/database/test_plans.py::test_no_plan_from_an_empty_table_reads_the_recipients_of_other_campaigns"],
@@ -487,7 +482,7 @@ MUTANTS = (
     Mutant(
         "P8",
         "a plan from an empty table reads the recipients of all campaigns",
-        AUDIENCE,
+        FUNCTIONS,
         "where r.campaign_id = any (array[p_campaign_id])\n                and r.contact_id >= p_from\n",
         "where (r.campaign_id = p_campaign_id) is true\n                and r.contact_id >= p_from\n",
         ["tests/database/test_plans.py::test_no_plan_from_an_empty_table_reads_the_recipients_of_other_campaigns"],
@@ -495,7 +490,7 @@ MUTANTS = (
     Mutant(
         "P8",
         "a range reads all contacts that share an address with one of its own",
-        AUDIENCE,
+        FUNCTIONS,
         "                limit p_twins_at_most\n",
         "",
         [CROWDED],
@@ -503,7 +498,7 @@ MUTANTS = (
     Mutant(
         "P8",
         "a range reads all opt-outs of an address",
-        AUDIENCE,
+        FUNCTIONS,
         "                limit (select v_opt_outs_more + count(*) from asked_addresses)\n",
         "",
         [CROWDED],
@@ -511,7 +506,7 @@ MUTANTS = (
     Mutant(
         "P8",
         "the view reads the rules for each of its rows",
-        SENDABLE,
+        FUNCTIONS,
         "        order by rules.hash\n",
         "",
         ["tests/database/test_sendable.py"],
@@ -527,9 +522,9 @@ MUTANTS = (
     Mutant(
         "P9",
         "everybody may read the report of a run",
-        STEP,
-        "grant execute on function public.campaign_runner_report(uuid) to service_role;",
-        "grant execute on function public.campaign_runner_report(uuid) to public;",
+        FUNCTIONS,
+        "\nnotify pgrst",
+        "\ngrant execute on function public.campaign_runner_report to public;\nnotify pgrst",
         ["tests/database/test_privileges.py"],
     ),
     Mutant(
@@ -551,7 +546,7 @@ MUTANTS = (
     Mutant(
         "P9",
         "the membership of the system user is not asked for",
-        LAUNCH,
+        FUNCTIONS,
         "        where not exists (\n            select from campaign_runner.permitted_organizations(",
         "        where false and not exists (\n            select from campaign_runner.permitted_organizations(",
         [FAILURES + "::test_without_membership_nothing_of_a_campaign_changes_but_its_error"],
@@ -559,7 +554,7 @@ MUTANTS = (
     Mutant(
         "P9",
         "an error quotes the database, and so a row",
-        STEP,
+        FUNCTIONS,
         "when p_code like 'CR%' then p_message",
         "when true then p_message",
         [FAILURES + "::test_an_error_holds_nothing_of_any_row"],
@@ -567,7 +562,7 @@ MUTANTS = (
     Mutant(
         "P9",
         "an operator that was planted in public is used",
-        LAUNCH,
+        FUNCTIONS,
         "and r.status operator(pg_catalog.=) 'pending'\n        ) is true;",
         "and r.status = 'pending'\n        ) is true;",
         [RULES + "::test_an_object_that_was_planted_in_another_schema_is_never_used"],
@@ -575,7 +570,7 @@ MUTANTS = (
     Mutant(
         "P9",
         "a function that was planted in public is used",
-        LAUNCH,
+        FUNCTIONS,
         "from pg_catalog.unnest(p_contact_ids) as c (id);",
         "from unnest(p_contact_ids) as c (id);",
         [RULES + "::test_an_object_that_was_planted_in_another_schema_is_never_used"],
@@ -591,7 +586,7 @@ MUTANTS = (
     Mutant(
         "P10",
         "a campaign behind many that wait is never looked at",
-        STEP,
+        FUNCTIONS,
         "            where exists (select from next offset v_next_at_most)\n",
         "            where false\n",
         ["tests/database/test_launch.py::test_a_due_campaign_among_many_that_cannot_be_launched_has_its_turn"],
@@ -599,7 +594,7 @@ MUTANTS = (
     Mutant(
         "P10",
         "rules that are not where they were are not looked for",
-        LAUNCH,
+        FUNCTIONS,
         "                select id from unnest(p_campaign_ids) id\n                except\n",
         "                select id from unnest(p_campaign_ids) id where p_places = '{}'\n                except\n",
         [FAILURES + "::test_rules_that_lie_elsewhere_after_a_vacuum_free_no_campaign"],
@@ -607,7 +602,7 @@ MUTANTS = (
     Mutant(
         "P10",
         "after the last campaign comes a step that looks at none",
-        STEP,
+        FUNCTIONS,
         "            where exists (select from next offset v_next_at_most)\n",
         "",
         [
@@ -617,7 +612,7 @@ MUTANTS = (
     Mutant(
         "P10",
         "the look at the campaigns does not go round",
-        STEP,
+        FUNCTIONS,
         "select '-infinity', '00000000-0000-0000-0000-000000000000'\n",
         "select 'infinity', '00000000-0000-0000-0000-000000000000'\n",
         ["tests/database/test_launch.py::test_a_due_campaign_among_many_that_cannot_be_launched_has_its_turn"],
@@ -625,7 +620,7 @@ MUTANTS = (
     Mutant(
         "P10",
         "a launch is looked for only in the order of the campaigns",
-        STEP,
+        FUNCTIONS,
         "            where o.campaign_id = any (array[w.id]) and o.closed_at is null\n",
         "            where false\n",
         ["tests/database/test_launch.py::test_a_campaign_that_waits_among_many_paused_ones_is_not_tried"],
@@ -633,7 +628,7 @@ MUTANTS = (
     Mutant(
         "P10",
         "the look for launches whose campaigns are gone does not go on",
-        STEP,
+        FUNCTIONS,
         "(select n.campaign_id from next n offset v_launches_at_most - 1), '00000000-0000-0000-0000-000000000000'\n",
         "null, '00000000-0000-0000-0000-000000000000'\n",
         ["tests/database/test_launch.py::test_a_launch_among_many_whose_campaign_is_gone_is_abandoned"],
@@ -641,7 +636,7 @@ MUTANTS = (
     Mutant(
         "P11",
         "a trigger of the project does not find its tables without a schema",
-        LAUNCH,
+        FUNCTIONS,
         "out inserted bigint\n)\nlanguage plpgsql\nvolatile\nset search_path = public, extensions\n",
         "out inserted bigint\n)\nlanguage plpgsql\nvolatile\nset search_path = pg_catalog, pg_temp\n",
         [RULES + "::test_a_trigger_of_the_project_finds_its_tables_without_a_schema"],
@@ -649,7 +644,7 @@ MUTANTS = (
     Mutant(
         "P11",
         "a campaign without a name is a failure",
-        LAUNCH,
+        FUNCTIONS,
         "coalesce(c.name::text, '') as name, c.scheduled_at,",
         "c.name::text as name, c.scheduled_at,",
         [FAILURES + "::test_a_campaign_without_a_name_an_organization_or_a_time_stops_nobody"],
@@ -657,7 +652,7 @@ MUTANTS = (
     Mutant(
         "P11",
         "a campaign without an organization is a failure",
-        LAUNCH,
+        FUNCTIONS,
         "            where o.id = campaign.organization_id\n        ) organization\n",
         "            where o.id = campaign.organization_id\n"
         "            union all\n"
@@ -668,7 +663,7 @@ MUTANTS = (
     Mutant(
         "P12",
         "a status that a trigger keeps is a launch",
-        LAUNCH,
+        FUNCTIONS,
         "if v_status is distinct from 'sending' then",
         "if false then",
         [FAILURES + "::test_a_status_that_a_trigger_keeps_is_an_error_without_an_event"],
@@ -676,7 +671,7 @@ MUTANTS = (
     Mutant(
         "P12",
         "a launch that rested too long is not held",
-        LAUNCH,
+        FUNCTIONS,
         "(select max(s.worked_at) from campaign_runner.launch_chunks s where s.launch_id = (p_launch).id)\n        ) <",
         "case when (p_launch).state <> 'opened' then p_now end\n        ) <",
         [RULES + "::test_a_launch_that_rested_too_long_is_held_like_one_that_did_not_begin"],
@@ -684,7 +679,7 @@ MUTANTS = (
     Mutant(
         "P12",
         "a launch that began in time is held",
-        LAUNCH,
+        FUNCTIONS,
         "(select max(s.worked_at) from campaign_runner.launch_chunks s where s.launch_id = (p_launch).id)\n        ) <",
         "null::timestamptz\n        ) <",
         [FAILURES + "::test_a_launch_that_began_in_time_is_finished_however_late_it_gets"],
@@ -692,7 +687,7 @@ MUTANTS = (
     Mutant(
         "P12",
         "the exclusions that matched no contact are not told",
-        LAUNCH,
+        FUNCTIONS,
         "unmatched = case when l.generates then",
         "unmatched = case when false then",
         [RULES + "::test_an_exclusion_that_matches_no_contact_is_a_warning_of_the_launch"],
@@ -700,7 +695,7 @@ MUTANTS = (
     Mutant(
         "P12",
         "a campaign whose backoff is over is named by no tool",
-        HEALTH,
+        FUNCTIONS,
         "    when (p_launch).failed_with is not null then 'failing'\n",
         "    when (p_launch).waiting = 'backoff' and (p_launch).next_attempt_at > now() then 'failing'\n",
         ["tests/database/test_health.py::test_a_campaign_that_failed_is_no_late_one_until_its_next_attempt_is"],
@@ -708,7 +703,7 @@ MUTANTS = (
     Mutant(
         "P12",
         "a campaign that a person set to sending in mid-launch is named by no tool",
-        HEALTH,
+        FUNCTIONS,
         "when p_status = 'sending' and (p_launch).generates then 'taken_over'",
         "when false then 'taken_over'",
         [TROUBLES + "::test_a_campaign_that_a_person_set_to_sending_in_mid_launch"],
@@ -724,7 +719,7 @@ MUTANTS = (
     Mutant(
         "P12",
         "a lock that has lasted leaves the answer complete",
-        STEP,
+        FUNCTIONS,
         "v_locked := v_locked + (v_record.is_recorded and v_code in ('CR004', '55P03'))::integer;",
         "v_locked := 0;",
         [TROUBLES + "::test_a_row_that_a_person_locks"],
@@ -732,7 +727,7 @@ MUTANTS = (
     Mutant(
         "P12",
         "a locked table is waited for until the statement timeout",
-        STEP,
+        FUNCTIONS,
         "perform set_config('lock_timeout', '250ms', true);",
         "perform set_config('lock_timeout', '0', true);",
         [TROUBLES + "::test_a_table_that_a_person_locks"],
@@ -740,7 +735,7 @@ MUTANTS = (
     Mutant(
         "P9",
         "the words of the source, which may hold row data, are in the answer of the health",
-        HEALTH,
+        FUNCTIONS,
         "'detail', case when p_with_details then (p_launch).last_error_detail end",
         "'detail', (p_launch).last_error_detail",
         [TROUBLES + "::test_a_campaign_that_a_trigger_refuses"],
@@ -748,7 +743,7 @@ MUTANTS = (
     Mutant(
         "P12",
         "the time of a run begins with its last step",
-        STEP,
+        FUNCTIONS,
         "if v_contacts > 0 or v_launched + v_failed > 0 then\n            perform",
         "if v_launched + v_failed > 0 then\n            perform",
         ["tests/database/test_health.py::test_a_run_takes_as_long_as_from_its_first_step_to_its_report"],
@@ -756,7 +751,7 @@ MUTANTS = (
     Mutant(
         "P2",
         "a call goes on while an upgrade replaces the functions",
-        UPGRADE,
+        FUNCTIONS,
         "if not pg_try_advisory_xact_lock_shared(campaign_runner.upgrade_key()) then",
         "if false then",
         ["tests/database/test_interface.py::test_a_call_during_an_upgrade_is_turned_away"],
@@ -764,7 +759,7 @@ MUTANTS = (
     Mutant(
         "P2",
         "an upgrade does not wait for the calls that are under way",
-        UPGRADE,
+        FUNCTIONS,
         "perform pg_advisory_xact_lock(campaign_runner.upgrade_key());",
         "null;",
         [UPGRADES + "::test_a_launch_in_the_middle_is_finished_and_no_call_mixes_two_releases"],
@@ -772,7 +767,7 @@ MUTANTS = (
     Mutant(
         "P2",
         "an upgrade leaves the functions that it replaced",
-        UPGRADE,
+        FUNCTIONS,
         "execute format('drop function %s', v_function);",
         "null;",
         [UPGRADES + "::test_an_upgraded_database_has_the_schema_of_a_new_one"],
@@ -780,7 +775,7 @@ MUTANTS = (
     Mutant(
         "P8",
         "a program of another release is served",
-        UPGRADE,
+        FUNCTIONS,
         "if p_interface > v_newest then",
         "if p_interface > v_newest + 1 then",
         ["tests/database/test_interface.py::test_another_interface_is_refused_before_anything_is_written"],

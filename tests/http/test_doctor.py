@@ -56,7 +56,7 @@ def test_a_database_without_the_functions_is_named(service: Service) -> None:
     try:
         code, printed, [finding] = examine(service)
     finally:
-        [file] = MIGRATIONS.glob("*_create_doctor.sql")
+        [file] = MIGRATIONS.glob("*_create_functions.sql")
         service.database.execute(file.read_bytes())
     assert (code, printed["complete"], finding["check"]) == (3, False, "migrations")
 

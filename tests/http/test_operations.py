@@ -21,7 +21,7 @@ import pytest
 
 from local.function import Function
 from tests.support import records
-from tests.support.documentation import ROOT, Page, shell, troubles_table
+from tests.support.documentation import ROOT, Page, shell
 from tests.support.eventually import eventually
 from tests.support.gcloud_parser import parse_by_gcloud
 from tests.support.google_cloud import DEPLOY, Cloud
@@ -279,10 +279,6 @@ class TestDeployment:
         assert records.everything(service.database, with_last_call=False) == before
         assert service.token not in result.stdout + result.stderr
         assert (cloud.state["job"] is None) == (code == 3)
-
-
-def test_the_page_has_all_that_the_doctor_finds() -> None:
-    assert troubles_table() in PAGE.text
 
 
 def test_every_file_that_the_page_names_exists() -> None:

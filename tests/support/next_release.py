@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from local.migration import MIGRATIONS
+from tests.support.generated import SOURCES, check_functions, functions
 
-CHECK = "20261124000000_check_project.sql"
 COLUMN = "20270101000000_add_note.sql"
 FUNCTIONS = "20270101000100_replace_functions.sql"
 
@@ -40,22 +40,19 @@ def write_next_release(directory: Path) -> None:
 def write_next_release_alone(directory: Path) -> None:
     """Tables and functions of the next release, and nothing of the functions of this one."""
     directory.mkdir()
-    for file in _files(until="0350"):
-        shutil.copy(file, directory)
+    for file in MIGRATIONS.glob("*.sql"):
+        if not file.match("*_create_functions.sql") and not file.match("*_set_version.sql"):
+            shutil.copy(file, directory)
     _write_new_files(directory)
 
 
 def _write_new_files(directory: Path) -> None:
     (directory / COLUMN).write_text(f"{BEGIN}\nalter table campaign_runner.launches add column note text;")
-    *functions, version = (file.read_text() for file in [MIGRATIONS / CHECK, *_files(since="0350")])
-    text = "\n".join(functions)
+    text = "\n".join(file.read_text() for file in [*check_functions(), *functions()])
     for old, new in CHANGES.items():
         assert old in text, old
         text = text.replace(old, new)
-    number = version.replace("return '20261124009900'", "return '20270101000100'")
-    (directory / FUNCTIONS).write_text("\n".join([BEGIN, DROP, text, END, number]))
-
-
-def _files(since: str = "0000", until: str = "9900") -> list[Path]:
-    """Of this release, by the number in the name. 0000 to 0300 have the tables."""
-    return [file for file in sorted(MIGRATIONS.glob("*.sql")) if since <= file.name[10:14] <= until]
+    [version] = MIGRATIONS.glob("*_set_version.sql")
+    number = version.read_text().replace("return '20261124009900'", "return '20270101000100'")
+    grants = (SOURCES / "grants.sql").read_text()
+    (directory / FUNCTIONS).write_text("\n".join([BEGIN, DROP, text, END, grants, number]))

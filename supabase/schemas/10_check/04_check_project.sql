@@ -1,0 +1,27 @@
+create or replace function campaign_runner.check_project(
+    p_is_installed boolean default true
+)
+returns table (severity text, lack text, remedy text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select * from campaign_runner.examine_columns(p_is_installed)
+    union all
+    select * from campaign_runner.examine_writes()
+    union all
+    select 'note', pg_catalog.format('table public.%s is missing', n.name), 'The migrations create it.'
+    from (
+        values
+            ('organizations', true), ('profiles', true), ('organization_members', true), ('contacts', true),
+            ('campaigns', true), ('campaign_recipients', true), ('campaign_target_rules', false), ('contact_tags', false),
+            ('contact_tag_assignments', false), ('activity_events', false)
+    ) as n (name, is_required)
+    where not p_is_installed
+        and pg_catalog.to_regclass('public.' || n.name) is null
+        -- A project that has campaigns of its own may do without the others.
+        and (n.is_required or pg_catalog.to_regclass('public.campaigns') is null)
+$$;
+comment on function campaign_runner.check_project(boolean) is
+    'What the project lacks: an error keeps the runner from launching, a warning may, a note tells what the migrations '
+    'create. p_is_installed: the migrations have created what was absent.';

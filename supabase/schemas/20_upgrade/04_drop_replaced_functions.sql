@@ -1,0 +1,27 @@
+create or replace function campaign_runner.drop_replaced_functions()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_function regprocedure;
+begin
+    for v_function in
+        select p.oid::regprocedure
+        from pg_proc p
+        where p.xmin <> pg_current_xact_id()::xid
+            and (
+                p.pronamespace = 'campaign_runner'::regnamespace
+                or p.pronamespace = 'public'::regnamespace and starts_with(p.proname, 'campaign_runner_')
+            )
+            and p.proname <> 'campaign_runner_exclusions'
+    loop
+        -- Without cascade: an object of the project that uses the function refuses the upgrade.
+        execute format('drop function %s', v_function);
+    end loop;
+end;
+$$;
+comment on function campaign_runner.drop_replaced_functions() is
+    'Drops each function of the runner that the migration did not create or replace. The function of the project, '
+    'campaign_runner_exclusions, stays.';

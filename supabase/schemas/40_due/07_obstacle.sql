@@ -1,0 +1,45 @@
+create or replace function campaign_runner.obstacle(
+    p_organization_id uuid,
+    p_scheduled_at timestamptz,
+    p_launch campaign_runner.launches,
+    p_system_user_id uuid,
+    p_system_user_roles text[],
+    p_max_lateness_minutes integer,
+    p_now timestamptz
+)
+returns table (code text, message text)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+begin
+    return query
+        select 'CR403', format(
+            'The system user may not act for this organization. Add it to organization_members with one of the roles: %s.',
+            array_to_string(p_system_user_roles, ', ')
+        )
+        where not exists (
+            select from campaign_runner.permitted_organizations(
+                array[p_organization_id], p_system_user_id, p_system_user_roles
+            )
+        )
+        union all
+        -- A launch that goes on is finished, however long it takes. One that rested for so long, as while its campaign was
+        -- paused, is as late as one that did not begin.
+        select 'CR002', format(
+            'The campaign is more than %s minutes late, so it was held. Schedule it again to launch it.',
+            p_max_lateness_minutes
+        )
+        where greatest(
+            p_scheduled_at,
+            (select max(s.worked_at) from campaign_runner.launch_chunks s where s.launch_id = (p_launch).id)
+        ) < p_now - make_interval(mins => p_max_lateness_minutes)
+        limit 1;
+end;
+$$;
+comment on function
+    campaign_runner.obstacle(uuid, timestamptz, campaign_runner.launches, uuid, text[], integer, timestamptz)
+is
+    'Why a due campaign with this open launch, or NULL, may not be launched, with its SQLSTATE: no row if it may. '
+    'Launch and dry run both ask it.';

@@ -1,0 +1,108 @@
+create or replace function campaign_runner.record_failure(
+    p_run_id uuid,
+    p_campaign_id uuid,
+    p_version text,
+    p_code text,
+    p_message text,
+    p_detail text,
+    p_now timestamptz
+)
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set row_security = off
+set enable_seqscan = off
+as $$
+declare
+    v_attempts_until_attention constant integer := 10;
+    v_pushed_back_for constant interval := '10 seconds';
+    v_lasting_after constant interval := '1 minute';
+    -- A lock, a deadlock, a serialization failure; and a timeout where a smaller step may be in time.
+    v_is_passing constant boolean := p_code in ('CR004', 'CR005', '55P03', '40P01', '40001');
+    -- Connection, transaction, resources, operator, disk: perhaps the database's trouble, perhaps a trigger's.
+    v_is_trouble constant boolean := left(p_code, 2) in ('08', '25', '40', '53', '55', '57', '58', 'XX')
+        and p_code <> '57014' and not v_is_passing;
+    v_launch campaign_runner.launches;
+    v_attempts integer;
+    v_is_named boolean := true;
+begin
+    -- A campaign that is gone, or not due any more, has not failed.
+    if not exists (select from campaign_runner.due_campaigns(array[p_campaign_id], p_now)) then
+        return false;
+    end if;
+    v_launch := campaign_runner.open_launch(p_campaign_id);
+    -- Another step may be at work on the launch. To wait for that step would end in 55P03.
+    perform from campaign_runner.launches l
+    where l.id = v_launch.id and l.closed_at is null
+    for update skip locked;
+    if not found then
+        return false;
+    end if;
+
+    -- An edit starts the count again.
+    v_attempts := case when v_launch.failed_version is distinct from p_version then 0 else v_launch.attempts end;
+    if v_is_passing then
+        -- No failure of the campaign. It is told once it has lasted.
+        v_is_named := coalesce(v_launch.troubled_at < p_now - v_lasting_after, false);
+        update campaign_runner.launches l
+        set
+            troubled_at = coalesce(l.troubled_at, p_now),
+            failed_with = case when v_is_named then p_code else l.failed_with end,
+            last_error = case when v_is_named then p_message else l.last_error end,
+            last_error_detail = case when v_is_named then p_detail else l.last_error_detail end
+        where l.id = v_launch.id;
+    elsif v_is_trouble and (
+        v_launch.troubled_at is null
+        or not exists (
+            select from campaign_runner.launches other
+            where other.closed_at > v_launch.troubled_at and other.state = 'launched' and other.id <> v_launch.id
+        )
+    ) then
+        -- Not counted, unless the database has launched others since.
+        update campaign_runner.launches l
+        set
+            waiting = 'backoff', next_attempt_at = p_now + v_pushed_back_for,
+            troubled_at = coalesce(l.troubled_at, p_now), attempts = v_attempts, failed_with = p_code,
+            failed_version = p_version,
+            last_error = p_message, last_error_detail = p_detail
+        where l.id = v_launch.id;
+    else
+        v_attempts := v_attempts + 1;
+        update campaign_runner.launches l
+        set
+            attempts = v_attempts,
+            -- A membership makes the launch ready, and time does not.
+            waiting = case
+                when p_code = 'CR002' then 'held'
+                when p_code = 'CR403' or v_attempts >= v_attempts_until_attention then 'needs_attention'
+                else 'backoff'
+            end,
+            -- A minute, doubled each time, at most an hour.
+            next_attempt_at = case
+                when p_code not in ('CR002', 'CR403') and v_attempts < v_attempts_until_attention
+                    then p_now + least(interval '1 hour', interval '1 minute' * power(2, v_attempts - 1))
+            end,
+            failed_with = p_code,
+            failed_version = p_version,
+            failed_rules_at = (select r.place from campaign_runner.rules_versions(array[p_campaign_id]) r),
+            last_error = p_message,
+            last_error_detail = p_detail
+        where l.id = v_launch.id;
+    end if;
+
+    if v_is_named then
+        insert into campaign_runner.run_errors (run_id, campaign_id, error)
+        values (p_run_id, p_campaign_id, p_message)
+        on conflict (run_id, campaign_id) do update set error = excluded.error, occurred_at = now();
+    end if;
+    return v_is_named;
+exception
+    when sqlstate 'CR001' then
+        return false;
+end;
+$$;
+comment on function campaign_runner.record_failure(uuid, uuid, text, text, text, text, timestamptz) is
+    'Enters a failure of a campaign of this version into its launch, which then waits, and into the errors of the run. A lock is '
+    'entered once it has lasted a minute. What may be the database''s trouble is not counted as an attempt, unless '
+    'other campaigns were launched since. False: nothing was entered into the errors.';

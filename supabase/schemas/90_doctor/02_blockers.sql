@@ -1,0 +1,48 @@
+create or replace function campaign_runner.blockers()
+returns table (
+    pid integer,
+    application text,
+    role text,
+    state text,
+    seconds bigint,
+    mode text,
+    tables text[]
+)
+language sql
+stable
+-- The service role may not see what other sessions do. No text of a query, which may hold row data.
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        a.pid, a.application_name, a.usename::text, a.state,
+        floor(extract(epoch from clock_timestamp() - a.xact_start))::bigint,
+        max(l.mode),
+        array_agg(distinct format('%I.%I', n.nspname, c.relname))
+    from pg_locks l
+    join pg_stat_activity a on a.pid = l.pid
+    join pg_class c on c.oid = l.relation
+    join pg_namespace n on n.oid = c.relnamespace
+    where l.locktype = 'relation'
+        and l.database = (select d.oid from pg_database d where d.datname = current_database())
+        and l.granted
+        and l.pid <> pg_backend_pid()
+        and (
+            n.nspname = 'campaign_runner'
+            or n.nspname = 'public' and c.relname in (
+                'organizations', 'profiles', 'organization_members', 'contacts', 'campaigns', 'campaign_target_rules',
+                'campaign_recipients', 'contact_tags', 'contact_tag_assignments', 'activity_events'
+            )
+        )
+        and c.relkind in ('r', 'p')
+        and (
+            l.mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+            -- Rows may be locked. No step takes so long.
+            or l.mode in ('RowShareLock', 'RowExclusiveLock') and a.xact_start < clock_timestamp() - interval '1 minute'
+        )
+    group by a.pid, a.application_name, a.usename, a.state, a.xact_start
+    order by a.xact_start
+    limit 5
+$$;
+comment on function campaign_runner.blockers() is
+    'The sessions that hold a lock for which a step has to wait: on a whole table, or, for more than a minute, perhaps on rows.';

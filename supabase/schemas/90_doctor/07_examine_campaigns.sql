@@ -1,0 +1,62 @@
+create or replace function campaign_runner.examine_campaigns(
+    p_check text
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+declare
+    v_at_most constant integer := 10000;
+    v_looked_up_at_most constant integer := 1000;
+    v_found uuid[];
+begin
+    v_found := case p_check
+        when 'schedules' then array(
+            select c.id from public.campaigns c where c.status = 'scheduled' and c.scheduled_at is null limit v_at_most
+        )
+        when 'tenants' then array(
+            select c.id from campaign_runner.scheduled_campaigns(v_at_most) c where c.organization_id is null
+        )
+        -- That were launched in the last week, to no recipient, or past an exclusion that matched nothing.
+        when 'launches' then array(
+            select l.campaign_id
+            from campaign_runner.launches l
+            where l.closed_at > now() - interval '7 days'
+                and l.state = 'launched'
+                and (l.recipient_count = 0 or l.pending_before = 0 or l.unmatched @? '$.*[*]')
+            order by l.closed_at
+            limit v_at_most
+        )
+        when 'closed' then array(
+            select c.id
+            from campaign_runner.scheduled_campaigns(v_at_most) c
+            where c.organization_id is not null
+                and c.scheduled_at <= now()
+                and c.id not in (
+                    select d.campaign_id
+                    from campaign_runner.due_campaigns(array(
+                        select a.id from campaign_runner.scheduled_campaigns(v_at_most) a
+                    )) d
+                )
+        )
+        -- Recipients that no launch of the ledger wrote: a person chose them, or a ledger was lost.
+        else array(
+            select c.id
+            from campaign_runner.scheduled_campaigns(v_looked_up_at_most) c
+            where exists (select from public.campaign_recipients r where r.campaign_id = c.id)
+                and not exists (
+                    select from campaign_runner.launches l where l.campaign_id = c.id and l.generates is not null
+                )
+        )
+    end;
+    return jsonb_build_object(
+        'is_cut', cardinality(v_found) >= v_at_most, 'lacking', cardinality(v_found), 'named', to_jsonb(v_found[1:5])
+    );
+end;
+$$;
+comment on function campaign_runner.examine_campaigns(text) is
+    'The scheduled campaigns without a time (schedules), without an organization (tenants), deleted or of a closed '
+    'organization (closed), or with recipients that no launch wrote (recipients); and those that were launched in the last '
+    'week with something to look at (launches).';
