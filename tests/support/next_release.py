@@ -38,11 +38,13 @@ def write_next_release(directory: Path) -> None:
 
 
 def write_next_release_alone(directory: Path) -> None:
-    """Tables and functions of the next release, and nothing of the functions of this one."""
+    """Tables and functions of the next release, and of the functions of this one only those that upgrade."""
     directory.mkdir()
     for file in MIGRATIONS.glob("*.sql"):
         if not file.match("*_create_functions.sql") and not file.match("*_set_version.sql"):
             shutil.copy(file, directory)
+    upgrade = [file.read_text() for file in functions() if file.parent.name == "20_upgrade"]
+    (directory / "20261124000400_create_upgrade.sql").write_text("\n".join(upgrade))
     _write_new_files(directory)
 
 
