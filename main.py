@@ -5,7 +5,7 @@ from __future__ import annotations
 import functions_framework
 from flask import Request, Response
 
-from runner import endpoint
+from runner.http import endpoint
 
 endpoint.prepare()
 

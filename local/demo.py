@@ -13,7 +13,7 @@ import psycopg
 from local.function import Function
 from local.serve import add_demo_data, curl, function_environment
 from local.stack import Stack
-from runner.terminal import table, wrapped
+from runner.commands.terminal import table, wrapped
 
 # What supabase/seed.sql must become: status and number of recipients.
 EXPECTED = {

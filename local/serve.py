@@ -109,7 +109,7 @@ def _only_one() -> Iterator[IO[str]]:
         except BlockingIOError:
             lock.seek(0)
             raise click.ClickException(
-                f"make serve runs in this clone already: {lock.read()}. Stop it first."
+                f"make serve runs in this clone already: {lock.read()}. Shutdown it first."
             ) from None
         ENVIRONMENT.unlink(missing_ok=True)  # of a machine that lost its power
         _write_holder(lock, "not ready yet")

@@ -92,7 +92,7 @@ class Service:
                     raise
 
     def stop(self) -> None:
-        """Stop it, and remove its state."""
+        """Shutdown it, and remove its state."""
         supervisor, directory = self._supervisor, self._directory
         elsewhere, self._directories_elsewhere = self._directories_elsewhere, []
         self._supervisor = self._directory = None

@@ -54,7 +54,7 @@ class Supervisor:
                 self.directory.parent.rmdir()  # whoever leaves last
 
     def stop(self) -> None:
-        """Stop the server: politely first, by force after a while."""
+        """Shutdown the server: politely first, by force after a while."""
         self.stopping.set()
         if self.order["announcement"]:  # first, before anybody else can have announced another
             Path(self.order["announcement"]).unlink(missing_ok=True)

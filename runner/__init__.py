@@ -7,8 +7,7 @@
 
 from __future__ import annotations
 
-from runner.automation import run_campaign_automation
+from runner.run.automation import run_campaign_automation
+from runner.version import __version__
 
 __all__ = ["__version__", "run_campaign_automation"]
-
-__version__ = "0.1.0"

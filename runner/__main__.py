@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from runner.cli import cli
+from runner.commands import cli
 
 cli(prog_name="python -m runner")

@@ -16,15 +16,13 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
-from uuid import UUID
+from typing import Any, TypeVar
 
 import httpx
 from postgrest import SyncPostgrestClient
 from postgrest.exceptions import APIError
 from pydantic import BaseModel
 
-from runner import __version__
 from runner.errors import (
     CampaignNotFound,
     DatabaseRefused,
@@ -37,12 +35,8 @@ from runner.errors import (
     StatementTimeout,
     Unreachable,
 )
-from runner.models import PreviewAnswer, ReportAnswer, RetryAnswer, StepAnswer
 from runner.settings import Settings
-
-if TYPE_CHECKING:
-    from runner.answers import CampaignList, CampaignPreviewAnswer, DoctorAnswer, History
-    from runner.health import Health
+from runner.version import __version__
 
 CONNECT_SECONDS = 5.0
 # The pool of the API drops idle connections, and to find one dropped costs a retry: do not keep them from tick to tick.
@@ -72,7 +66,7 @@ _GATEWAY = {
     540: "The project is paused: restore it in its dashboard",
 }
 
-AnswerT = TypeVar("AnswerT", bound=BaseModel)
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _logger = logging.getLogger(__name__)
 
@@ -88,19 +82,21 @@ class _Exchange:
 _exchange: ContextVar[_Exchange] = ContextVar("runner_exchange")
 
 
+def system_user(settings: Settings) -> dict[str, Any]:
+    """The parameters that name the system user."""
+    return {"p_system_user_id": settings.system_user_id, "p_system_user_roles": list(settings.system_user_roles)}
+
+
+def limits(settings: Settings, max_rows: int) -> dict[str, Any]:
+    """The parameters of a function that evaluates contacts, `max_rows` at most."""
+    lateness = settings.max_lateness_minutes
+    return {**system_user(settings), "p_max_rows": max_rows, "p_max_lateness_minutes": lateness}
+
+
 class Database:
-    """The RPC functions of one project. Safe to use from several threads.
-
-    Every method takes `timeout`, the seconds to wait for the answer, and raises
-
-    - InvalidProject: the key, the migrations, the grants or the system user are not as they should be;
-    - DatabaseRefused: an error that trying again does not mend;
-    - Unavailable: one that it may; it is not known then whether the call took effect. StatementTimeout (it did not, and
-      less should be asked for) and RunClosed (the run was reported already) are kinds of it.
-    """
+    """The functions of one project, over its REST API. Safe to use from several threads."""
 
     def __init__(self, settings: Settings, *, transport: httpx.BaseTransport | None = None) -> None:
-        self._settings = settings
         self._http = _new_http_client(transport)
         self._client = _new_client(settings, self._http)
 
@@ -108,105 +104,23 @@ class Database:
         """Close the connections."""
         self._http.close()
 
-    def step(self, run_id: UUID, organization_id: UUID | None, *, max_rows: int, timeout: float) -> StepAnswer:
-        """Let the database do a bounded amount of work, up to about `max_rows` contacts.
+    def call(self, function: str, parameters: dict[str, Any], model: type[ModelT], *, timeout: float) -> ModelT:
+        """Call one function, and read its result as the model. `timeout`: the seconds to wait for the answer.
 
-        Raises OrganizationNotFound, and what the class says.
+        Raises
+
+        - OrganizationNotFound and CampaignNotFound, where a parameter names none;
+        - InvalidProject: the key, the migrations, the grants or the system user are not as they should be;
+        - DatabaseRefused: an error that trying again does not mend;
+        - Unavailable: an error that trying again may mend. Whether the call took effect is not known. Two kinds are
+          StatementTimeout (the call did not take effect, and less should be asked for) and RunClosed (the run was
+          reported already).
         """
-        parameters = {"p_run_id": run_id, **self._selection(organization_id, max_rows), "p_interface": INTERFACE}
-        answer = self._call("campaign_runner_step", parameters, StepAnswer, timeout)
-        if answer.trouble is not None:
-            # The launches of the step are committed, and the report names them.
-            raise _impaired(answer.trouble) or Impaired(
-                f"The database refuses to record failures (SQLSTATE {answer.trouble[:5]!r})."
-            )
-        return answer
-
-    def report(self, run_id: UUID, *, timeout: float) -> ReportAnswer:
-        """Close a run, and read its result."""
-        return self._call("campaign_runner_report", {"p_run_id": run_id}, ReportAnswer, timeout)
-
-    def retry(self, campaign_id: UUID | None, *, timeout: float) -> RetryAnswer:
-        """Free the campaign, or (None) every campaign, that backs off, is held or needs attention."""
-        return self._call("campaign_runner_retry", {"p_campaign_id": campaign_id}, RetryAnswer, timeout)
-
-    def health(self, organization_id: UUID | None, *, with_details: bool = False, timeout: float) -> Health:
-        """Read how the runner is, for one organization or (None) for all.
-
-        `with_details`: with the words of the source that refused a campaign, which may hold row data. Raises
-        OrganizationNotFound, and what the class says.
-        """
-        from runner.health import Health  # not above: a run does without it
-
-        parameters = {"p_organization_id": organization_id, **self._system_user(), "p_with_details": with_details}
-        return self._call("campaign_runner_health", parameters, Health, timeout)
-
-    def preview(
-        self, organization_id: UUID | None, *, cursor: str | None, max_rows: int, timeout: float
-    ) -> PreviewAnswer:
-        """Read one page of what a run would do; `cursor` is that of the page before, None for the first.
-
-        Raises OrganizationNotFound, and what the class says.
-        """
-        parameters = {**self._selection(organization_id, max_rows), "p_cursor": cursor, "p_interface": INTERFACE}
-        return self._call("campaign_runner_preview", parameters, PreviewAnswer, timeout)
-
-    def preview_campaign(
-        self, campaign_id: UUID, *, cursor: str | None, max_rows: int, timeout: float
-    ) -> CampaignPreviewAnswer:
-        """Read one page of whom a campaign would have as recipients; `cursor` as for `preview`.
-
-        Raises CampaignNotFound, and what the class says.
-        """
-        from runner.answers import CampaignPreviewAnswer
-
-        parameters = {"p_campaign_id": campaign_id, **self._limits(max_rows), "p_cursor": cursor}
-        return self._call("campaign_runner_preview_campaign", parameters, CampaignPreviewAnswer, timeout)
-
-    def history(self, campaign_id: UUID, *, limit: int, timeout: float) -> History:
-        """Read the newest launches of a campaign, at most `limit`."""
-        from runner.answers import History
-
-        parameters = {"p_campaign_id": campaign_id, "p_max_launches": limit}
-        return self._call("campaign_runner_history", parameters, History, timeout)
-
-    def campaigns(
-        self, organization_id: UUID | None, status: str | None, *, limit: int, timeout: float
-    ) -> CampaignList:
-        """Read the campaigns of one organization or (None) of all, of one status or (None) of any, at most `limit`."""
-        from runner.answers import CampaignList
-
-        parameters = {"p_organization_id": organization_id, "p_status": status, "p_max_campaigns": limit}
-        return self._call("campaign_runner_campaigns", parameters, CampaignList, timeout)
-
-    def doctor(self, *, timeout: float) -> DoctorAnswer:
-        """Let the database look at what the runner needs of it."""
-        from runner.answers import DoctorAnswer
-
-        return self._call("campaign_runner_doctor", self._system_user(), DoctorAnswer, timeout)
-
-    def _selection(self, organization_id: UUID | None, max_rows: int) -> dict[str, Any]:
-        return {"p_organization_id": organization_id, **self._limits(max_rows)}
-
-    def _limits(self, max_rows: int) -> dict[str, Any]:
-        return {
-            **self._system_user(),
-            "p_max_rows": max_rows,
-            "p_max_lateness_minutes": self._settings.max_lateness_minutes,
-        }
-
-    def _system_user(self) -> dict[str, Any]:
-        return {
-            "p_system_user_id": self._settings.system_user_id,
-            "p_system_user_roles": list(self._settings.system_user_roles),
-        }
-
-    def _call(self, function: str, parameters: dict[str, Any], answer: type[AnswerT], timeout: float) -> AnswerT:
         exchange = _Exchange(read_seconds=timeout)
         token = _exchange.set(exchange)
         started = time.monotonic()
         try:
-            return answer.model_validate(self._client.rpc(function, parameters).execute().data)
+            return model.model_validate(self._client.rpc(function, parameters).execute().data)
         except APIError as error:
             raise _translated(error, exchange.status) from error
         except httpx.RequestError as error:
@@ -295,10 +209,10 @@ def _translated(error: APIError, status: int | None) -> RunnerError:
         return Unreachable(
             f"Something between here and the database answered with a page and HTTP {code}: is SUPABASE_URL right?"
         )
-    return _impaired(code) or DatabaseRefused(f"The database refused the call ({code[:20]!r}).")
+    return impaired(code) or DatabaseRefused(f"The database refused the call ({code[:20]!r}).")
 
 
-def _impaired(code: str) -> Impaired | None:
+def impaired(code: str) -> Impaired | None:
     """A database that was reached, and cannot work at the moment. None: the code says something else."""
     if len(code) == 5:
         for beginning, meaning in _PASSING.items():

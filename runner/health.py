@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
-from runner.budget import Budget
-from runner.clock import Clock
-from runner.retry import persistently
+from runner.database import system_user
+from runner.query import query
 from runner.settings import Settings
 
 PATIENCE_SECONDS = 5.0  # a monitor waits about ten
@@ -142,12 +142,17 @@ def read_health(settings: Settings, organization_id: UUID | None = None, *, with
 
     `with_details`: with the words of the source that refused a campaign, which may hold row data.
     """
-    from runner import database
+    return query(
+        settings,
+        "campaign_runner_health",
+        health_parameters(settings, organization_id, with_details=with_details),
+        Health,
+        seconds=PATIENCE_SECONDS,
+    )
 
-    clock = Clock()
-    budget = Budget(clock, PATIENCE_SECONDS)
 
-    def ask() -> Health:
-        return database.shared(settings).health(organization_id, with_details=with_details, timeout=budget.timeout())
-
-    return persistently(ask, clock, until=budget.ends)
+def health_parameters(
+    settings: Settings, organization_id: UUID | None, *, with_details: bool = False
+) -> dict[str, Any]:
+    """The parameters of `campaign_runner_health`."""
+    return {"p_organization_id": organization_id, **system_user(settings), "p_with_details": with_details}

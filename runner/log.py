@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from runner.errors import RunnerError
-from runner.models import LaunchWarning, RunReport, RunResult
+from runner.run.results import LaunchWarning, RunReport, RunResult
 
 # Makes Error Reporting take up an entry that holds no stack trace.
 REPORTED_ERROR = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Self
 from uuid import UUID
 
@@ -16,11 +17,18 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from runner.auth import Identity
 from runner.environment import RULES
 from runner.errors import InvalidSettings
 
 _E_MAIL_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A service account, by its e-mail address, and the audience for which its tokens have to be made."""
+
+    audience: str
+    service_account: str
 
 
 class _Environment(EnvSettingsSource):

@@ -1,5 +1,5 @@
 -- Purpose: which migrations and functions the database has. This file is the last one: each later migration ends with this function,
---          returning its own number, and runner/doctor.py has the number that it expects.
+--          returning its own number, and runner/commands/findings.py has the number that it expects.
 -- Tables:  none
 -- Rerun:   safe.
 -- Undo:    supabase/uninstall.sql drops the schema campaign_runner.

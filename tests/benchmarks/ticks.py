@@ -20,11 +20,11 @@ from supabase import ClientOptions, create_client
 from local.function import SOURCE
 from local.loopback import free_port
 from runner import log
-from runner.clock import Clock
 from runner.database import Database
-from runner.run import Run
+from runner.run.clock import Clock
+from runner.run.run import Run
+from runner.run.shutdown import Shutdown
 from runner.settings import Settings
-from runner.stop import Stop
 from tests.benchmarks.bed import Bed
 from tests.benchmarks.ratio import Ratio, ratio, timed
 
@@ -234,7 +234,7 @@ def _tick(bed: Bed) -> Callable[[], None]:
     database = Database(settings)
 
     def tick() -> None:
-        run = Run(database, settings, run_id=uuid4(), organization_id=None, clock=Clock(), stop=Stop())
+        run = Run(database, settings, run_id=uuid4(), organization_id=None, clock=Clock(), shutdown=Shutdown())
         report = run.execute()
         if report.result.campaigns or not report.complete:
             raise RuntimeError("the tick was not idle")

@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from local.migration import MIGRATIONS
-from runner.answers import DoctorAnswer
-from runner.doctor import MIGRATION
+from runner.commands.facts import DoctorResult
+from runner.commands.findings import MIGRATION
 from tests.conftest import Connection
 from tests.support import records
 from tests.support.automation import Automation
@@ -30,7 +30,7 @@ def facts(run: Automation) -> Mapping[str, Any]:
     """The facts of an examination in which every look succeeded."""
     answer = run.doctor()
     assert answer["errors"] == {}
-    assert DoctorAnswer.model_validate(answer).model_dump(mode="json") == answer
+    assert DoctorResult.model_validate(answer).model_dump(mode="json") == answer
     found: Mapping[str, Any] = answer["facts"]
     return found
 

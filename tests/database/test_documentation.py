@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from local.migration import MIGRATIONS
-from runner.cli import cli
+from runner.commands import cli
 from tests.conftest import Connect, Connection
 from tests.support import records
 from tests.support.automation import Automation

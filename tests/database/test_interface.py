@@ -8,17 +8,20 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 import pytest
+from click.testing import CliRunner
 
-from runner.answers import CampaignPreview, History
-from runner.database import INTERFACE, Database
-from runner.models import RunResult, StepAnswer
-from runner.settings import Settings
+from runner import database
+from runner.commands import cli
+from runner.commands.history import History
+from runner.commands.preview import CampaignPreview
+from runner.database import INTERFACE
+from runner.run.results import RunResult, StepResult
 from tests.conftest import Connect, Connection
 from tests.database.test_privileges import CALLS
 from tests.support import records
 from tests.support.automation import Automation
 from tests.support.factory import Factory
-from tests.support.fake_api import KEY, URL, USER, FakeApi, health, report, step
+from tests.support.fake_api import KEY, URL, USER, FakeApi, health, refusal, report, step
 
 
 @pytest.fixture
@@ -28,26 +31,24 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     monkeypatch.setenv("SUPABASE_SECRET_KEY", KEY)
     monkeypatch.setenv("SYSTEM_USER_ID", USER)
     api = FakeApi()
-    api.on("step", step())
+    api.on("step", step(to_report=True))
     api.on("report", report())
     api.on("preview", {"campaigns": [], "errors": [], "cursor": None})
-    api.on("preview_campaign", {"contacts": 1, "preview": None, "cursor": "more"})
+    api.on("preview_campaign", refusal("CR410"))
     api.on("history", {"campaign": None, "launches": [], "is_cut": False})
     api.on("campaigns", {"campaigns": [], "is_cut": False})
     api.on("doctor", {"clock": 0.0, "facts": {}, "errors": {}})
     api.on("retry", {"freed": []})
     api.on("health", health())
-    database = Database(Settings.load(), transport=httpx.MockTransport(api))
-    database.step(uuid4(), None, max_rows=1, timeout=1)
-    database.report(uuid4(), timeout=1)
-    database.preview(None, cursor=None, max_rows=1, timeout=1)
-    database.preview_campaign(uuid4(), cursor=None, max_rows=1, timeout=1)
-    database.history(uuid4(), limit=1, timeout=1)
-    database.campaigns(None, None, limit=1, timeout=1)
-    database.doctor(timeout=1)
-    database.retry(None, timeout=1)
-    database.health(None, timeout=1)
-    database.close()
+    new_client = database._new_http_client
+    monkeypatch.setattr(database, "_shared", None)
+    monkeypatch.setattr(database, "_new_http_client", lambda _: new_client(httpx.MockTransport(api)))
+    campaign = str(uuid4())
+    for command in (
+        *(["run"], ["run", "--dry-run"], ["retry", "--all"], ["status"], ["doctor"], ["campaigns"]),
+        *(["preview", campaign], ["history", campaign]),
+    ):
+        CliRunner().invoke(cli, command)
     return {function: set(arguments) for function, arguments in api.calls}
 
 
@@ -87,7 +88,7 @@ def test_each_answer_is_of_the_shape_that_the_package_expects(
     previewed = run.preview_campaign(campaign)
     reported = run.launch()
 
-    assert StepAnswer.model_validate(stepped).model_dump(mode="json") == stepped
+    assert StepResult.model_validate(stepped).model_dump(mode="json") == stepped
     assert CampaignPreview.model_validate(previewed).model_dump(mode="json") == previewed
     history = run.history(campaign)
     assert History.model_validate(history).model_dump(mode="json") == history

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from runner.auth import authorize
 from runner.errors import Unauthorized
+from runner.http.auth import authorize
 from tests.support import stand_in_server
 from tests.support.google_cloud import Cloud
 

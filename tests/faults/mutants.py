@@ -442,8 +442,8 @@ MUTANTS = (
     Mutant(
         "P7",
         "a lost answer counts as one that had nothing to say",
-        "runner/run.py",
-        "return self._crew.attempts == 1 and last is not None",
+        "runner/run/run.py",
+        "return self._workers.attempts == 1 and last is not None",
         "return last is not None",
         ["tests/unit/test_run.py", "tests/faults/test_lost_answers.py"],
     ),
@@ -514,7 +514,7 @@ MUTANTS = (
     Mutant(
         "P8",
         "a run goes on beyond its budget",
-        "runner/budget.py",
+        "runner/run/deadline.py",
         "return self._clock.now() + seconds < self.steps_end",
         "return self._clock.now() < self.steps_end + 60",
         ["tests/unit/test_run.py"],
@@ -530,7 +530,7 @@ MUTANTS = (
     Mutant(
         "P9",
         "any token will do",
-        "runner/auth.py",
+        "runner/http/auth.py",
         "    return bool(matches)",
         "    return True",
         ["tests/unit/test_auth.py"],
@@ -538,7 +538,7 @@ MUTANTS = (
     Mutant(
         "P9",
         "the ID token of any service account will do",
-        "runner/auth.py",
+        "runner/http/auth.py",
         'if claims.get("email") != identity.service_account:',
         "if False:",
         ["tests/unit/test_identity.py"],
@@ -578,10 +578,10 @@ MUTANTS = (
     Mutant(
         "P9",
         "a mistaken dry run launches",
-        "runner/parameters.py",
+        "runner/http/request.py",
         'if "dryrun" in text:',
         "if False:",
-        ["tests/unit/test_parameters.py"],
+        ["tests/unit/test_request.py"],
     ),
     Mutant(
         "P10",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from main import run_campaigns
-from runner import certificates
+from runner.http import certificates
 
 certificates.shared = certificates.Certificates(os.environ["CERTIFICATES_URL"])
 

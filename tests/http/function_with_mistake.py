@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from main import run_campaigns
-from runner import endpoint
+from runner.http import endpoint
 
 
 def automate(*_: object, **__: object) -> NoReturn:

@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
 from local.loopback import free_port
-from runner.cli import cli
-from runner.endpoint import BODY_BYTES
+from runner.commands import cli
+from runner.http.endpoint import BODY_BYTES
 from tests.support.documentation import ROOT, Page, shell
 from tests.support.service import Service
 

@@ -23,8 +23,8 @@ from schemathesis.specs.openapi.checks import (
 from local.function import Function
 from local.loopback import free_port
 from runner import __version__
-from runner.endpoint import PATHS
 from runner.errors import RunnerError
+from runner.http.endpoint import PATHS
 from tests.support import records
 from tests.support.service import Service
 

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from local.function import Function
-from runner.cli import cli
+from runner.commands import cli
 from runner.database import Database
 from runner.settings import Settings
 from tests.support import records

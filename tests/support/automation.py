@@ -12,7 +12,10 @@ import psycopg
 from psycopg import sql
 from pydantic import BaseModel
 
-from runner.answers import CampaignList, CampaignPreviewAnswer, DoctorAnswer, History
+from runner.commands.campaigns import CampaignList
+from runner.commands.facts import DoctorResult
+from runner.commands.history import History
+from runner.commands.preview import CampaignPreviewPage
 from runner.health import Health
 
 STEPS_AT_MOST = 2000
@@ -146,7 +149,7 @@ class Automation:
     def preview_page(self, campaign: UUID, cursor: str | None) -> dict[str, Any]:
         """One page of the preview of a campaign."""
         return self._read(
-            CampaignPreviewAnswer,
+            CampaignPreviewPage,
             "preview_campaign",
             p_campaign_id=campaign,
             p_system_user_id=self.system_user,
@@ -168,7 +171,7 @@ class Automation:
 
     def doctor(self) -> dict[str, Any]:
         """What the database finds when the doctor asks it."""
-        return self._read(DoctorAnswer, "doctor", p_system_user_id=self.system_user, p_system_user_roles=self.roles)
+        return self._read(DoctorResult, "doctor", p_system_user_id=self.system_user, p_system_user_roles=self.roles)
 
     def commit(self) -> None:
         """Commit what the last step did."""

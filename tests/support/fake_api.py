@@ -12,7 +12,7 @@ from uuid import UUID
 
 import httpx
 
-from runner.clock import Clock
+from runner.run.clock import Clock
 
 URL = "https://canary-project.supabase.co"
 KEY = "sb_secret_CANARY_KEY_4f1d"

@@ -11,7 +11,7 @@ import psycopg
 from click.testing import CliRunner
 
 from local import binaries
-from runner.cli import cli as runner
+from runner.commands import cli as runner
 from tests.support import records
 from tests.support.supabase_cli import SupabaseCli
 

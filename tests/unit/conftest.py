@@ -50,7 +50,7 @@ def settings(environ: pytest.MonkeyPatch) -> HttpSettings:
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     """The clock of every run in this test."""
     clock = FakeClock()
-    for module in ("automation", "preview", "doctor", "history"):
+    for module in ("query", "run.automation", "commands.preview", "commands.doctor"):
         monkeypatch.setattr(f"runner.{module}.Clock", lambda: clock)
     return clock
 

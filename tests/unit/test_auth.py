@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from runner.auth import authorize
 from runner.errors import Unauthorized
+from runner.http.auth import authorize
 
 OLD, NEW = "o" * 40, "n" * 40
 TOKENS = (SecretStr(OLD), SecretStr(NEW))

@@ -9,7 +9,7 @@ import pytest
 import runner
 from runner import run_campaign_automation
 from runner.errors import InvalidRequest, InvalidSettings, Unavailable
-from runner.models import RunResult
+from runner.run.results import RunResult
 from tests.support.fake_api import ORGANIZATION, FakeApi, outcome, page, report, step
 
 
@@ -62,9 +62,16 @@ def test_errors_are_raised_as_ours(monkeypatch: pytest.MonkeyPatch, environ: pyt
         run_campaign_automation()
 
 
-def test_importing_the_package_does_not_import_supabase() -> None:
-    code = "import sys, runner, runner.cli; sys.exit('supabase' in sys.modules or 'httpx' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_the_function_imports_its_client_of_the_database_at_its_start() -> None:
+    """A broken import fails the deployment, and not the first call. The rest of supabase would cost half a second."""
+    code = "import sys, main; print('postgrest' in sys.modules, 'supabase' in sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed == "True False\n"
+
+
+def test_the_function_imports_no_command() -> None:
+    code = "import sys, main; print([name for name in sys.modules if name.startswith('runner.commands')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_the_package_says_its_version_and_its_function() -> None:

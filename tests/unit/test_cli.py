@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from runner import __version__
-from runner.cli import cli
-from runner.stop import Stop
+from runner.commands import cli
+from runner.run.shutdown import Shutdown
 from tests.support.fake_api import (
     CAMPAIGN,
     ORGANIZATION,
@@ -139,7 +139,7 @@ def test_a_mistake_of_ours_is_exit_code_3_and_its_message_stays_inside(
     def broken(*_: object, **__: object) -> None:
         raise KeyError(ROW_DATA)
 
-    monkeypatch.setattr("runner.cli.automate", broken)
+    monkeypatch.setattr("runner.commands.run.automate", broken)
     result = invoke("run")
     assert result.exit_code == 3
     assert "builtins.KeyError" in result.stderr
@@ -154,8 +154,8 @@ def test_one_organization_may_be_asked_for(launches: FakeApi) -> None:
 def test_campaigns_that_no_run_launches_are_counted_for_a_person(
     launches: FakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.cli._progress", lambda *_, **__: nullcontext())
-    monkeypatch.setattr("runner.cli.is_watched", lambda: True)
+    monkeypatch.setattr("runner.commands.run._progress", lambda *_, **__: nullcontext())
+    monkeypatch.setattr("runner.commands.run.is_watched", lambda: True)
     launches.on("health", health(held=stuck(), backing_off=stuck()))
     last = invoke("run", "--organization-id", ORGANIZATION).stdout.splitlines()[-1]
     assert last == "2 campaigns wait or fail: `python -m runner status` shows why."
@@ -200,13 +200,13 @@ def test_a_second_ctrl_c_is_exit_code_130(launches: FakeApi) -> None:
 def test_the_signals_reach_the_run(launches: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     stops: list[object] = []
 
-    def remember(*_: object, stop: object, **__: object) -> None:
-        stops.append(stop)
+    def remember(*_: object, shutdown: object, **__: object) -> None:
+        stops.append(shutdown)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("runner.cli.automate", remember)
+    monkeypatch.setattr("runner.commands.run.automate", remember)
     invoke("run")
-    assert isinstance(stops[0], Stop)
+    assert isinstance(stops[0], Shutdown)
 
 
 @pytest.fixture

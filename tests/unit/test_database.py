@@ -23,19 +23,17 @@ from runner.errors import (
     Unavailable,
     Unreachable,
 )
+from runner.run.results import StepResult
 from runner.settings import HttpSettings
 from tests.support.fake_api import (
     KEY,
     ORGANIZATION,
     ROW_DATA,
     URL,
-    USER,
     FakeApi,
     Reply,
-    outcome,
     page,
     refusal,
-    report,
     step,
 )
 
@@ -53,67 +51,30 @@ PASSING = [
 REFUSED = ["P0001", "23505", "22P02", "XX000", "PGRST116", "weird", "5701400"]
 
 
+def ask(settings: HttpSettings, *, timeout: float = 3.0) -> StepResult:
+    return Database(settings).call("campaign_runner_step", {"p_run_id": RUN}, StepResult, timeout=timeout)
+
+
 def call(settings: HttpSettings, api: FakeApi, reply: Reply) -> RunnerError:
     api.on("step", reply)
     with pytest.raises(RunnerError) as caught:
-        Database(settings).step(RUN, None, max_rows=1, timeout=3.0)
+        ask(settings)
     return caught.value
 
 
-def test_a_step_is_one_post_with_the_documented_arguments(settings: HttpSettings, api: FakeApi) -> None:
+def test_a_call_is_one_post_with_its_parameters(settings: HttpSettings, api: FakeApi) -> None:
     api.on("step", step(work_left=True, contacts=7))
-    answer = Database(settings).step(RUN, UUID(ORGANIZATION), max_rows=123, timeout=3.0)
-    assert (answer.work_left, answer.contacts) == (True, 7)
+    result = ask(settings)
+    assert (result.work_left, result.contacts) == (True, 7)
     (request,) = api.requests
     assert request.method == "POST"
     assert str(request.url) == URL + "/rest/v1/rpc/campaign_runner_step"
-    assert json.loads(request.content) == {
-        "p_run_id": str(RUN),
-        "p_organization_id": ORGANIZATION,
-        "p_system_user_id": USER,
-        "p_system_user_roles": ["owner", "admin", "member"],
-        "p_max_rows": 123,
-        "p_max_lateness_minutes": None,
-        "p_interface": 1,
-    }
-
-
-def test_a_report_takes_the_run_alone(settings: HttpSettings, api: FakeApi) -> None:
-    api.on("report", report(outcome()))
-    assert Database(settings).report(RUN, timeout=3.0).result.model_dump(mode="json") == report(outcome())
-    assert api.calls == [("campaign_runner_report", {"p_run_id": str(RUN)})]
-
-
-def test_a_preview_hands_the_cursor_back_as_it_came(settings: HttpSettings, api: FakeApi) -> None:
-    cursor = '{"opaque": [1, {"x": null}]}'
-    api.on("preview", {"campaigns": [outcome()], "errors": [], "cursor": cursor})
-    preview = Database(settings).preview(None, cursor=cursor, max_rows=5, timeout=3.0)
-    assert preview.cursor == cursor
-    assert api.asked("preview") == [
-        {
-            "p_organization_id": None,
-            "p_system_user_id": USER,
-            "p_system_user_roles": ["owner", "admin", "member"],
-            "p_max_rows": 5,
-            "p_max_lateness_minutes": None,
-            "p_cursor": cursor,
-            "p_interface": 1,
-        }
-    ]
-
-
-def test_the_settings_of_a_selection_are_passed(environ: pytest.MonkeyPatch, api: FakeApi) -> None:
-    environ.setenv("SYSTEM_USER_ROLES", "editor")
-    environ.setenv("MAX_LATENESS_MINUTES", "90")
-    api.on("step", step())
-    Database(HttpSettings.load()).step(RUN, None, max_rows=1, timeout=3.0)
-    (asked,) = api.asked("step")
-    assert (asked["p_system_user_roles"], asked["p_max_lateness_minutes"]) == (["editor"], 90)
+    assert json.loads(request.content) == {"p_run_id": str(RUN)}
 
 
 def test_a_request_carries_the_key_and_our_name(settings: HttpSettings, api: FakeApi) -> None:
     api.on("step", step())
-    Database(settings).step(RUN, None, max_rows=1, timeout=3.0)
+    ask(settings)
     headers = api.requests[0].headers
     assert headers["apikey"] == KEY
     assert headers["authorization"] == f"Bearer {KEY}"
@@ -125,7 +86,7 @@ def test_each_call_has_its_own_time_to_read(settings: HttpSettings, api: FakeApi
     api.on("step", step())
     connected = Database(settings)
     for seconds in (3.0, 12.5):
-        connected.step(RUN, None, max_rows=1, timeout=seconds)
+        connected.call("campaign_runner_step", {}, StepResult, timeout=seconds)
     timeouts = [request.extensions["timeout"] for request in api.requests]
     assert [each["read"] for each in timeouts] == [3.0, 12.5]
     assert [each["connect"] for each in timeouts] == [5.0, 5.0]
@@ -233,7 +194,7 @@ def test_threads_keep_their_own_timeouts(settings: HttpSettings, api: FakeApi) -
     api.before = lambda name, parameters: (together.wait(5), None)[1]
 
     def ask(seconds: int) -> None:
-        connected.step(RUN, None, max_rows=seconds, timeout=float(seconds))
+        connected.call("campaign_runner_step", {"p_max_rows": seconds}, StepResult, timeout=float(seconds))
 
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(ask, seconds) for seconds in (3, 5, 7, 9)]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runner.doctor import MIGRATION
+from runner.commands.findings import MIGRATION
 from tests.support.fake_api import (
     CAMPAIGN,
     KEY,
@@ -438,7 +438,7 @@ def test_a_mistake_of_ours_shows_no_row(project: FakeApi, monkeypatch: pytest.Mo
         raise ZeroDivisionError(ROW_DATA)
 
     logging.getLogger("runner").handlers.clear()  # as in a new process
-    monkeypatch.setattr("runner.doctor._clocks", fail)
+    monkeypatch.setattr("runner.commands.doctor.clock_finding", fail)
     result = invoke("doctor")
     assert result.exit_code == 3
     assert "ZeroDivisionError" in result.stderr

@@ -6,14 +6,14 @@ from uuid import UUID
 import httpx
 import pytest
 
-from runner.automation import run_campaign_automation
 from runner.database import Database
-from runner.dry_run import DryRun
 from runner.errors import OrganizationNotFound, StatementTimeout, Unreachable
-from runner.models import RunReport
+from runner.run.automation import run_campaign_automation
+from runner.run.dry_run import DryRun
+from runner.run.results import RunReport
+from runner.run.shutdown import Shutdown
 from runner.settings import HttpSettings
-from runner.stop import Stop
-from tests.support.fake_api import FakeApi, FakeClock, failure, outcome, refusal, report
+from tests.support.fake_api import USER, FakeApi, FakeClock, failure, outcome, refusal, report
 
 RUN = UUID("55555555-5555-4555-8555-555555555555")
 
@@ -23,7 +23,7 @@ def preview_page(*campaigns: dict[str, Any], cursor: str | None = None, failed: 
 
 
 def execute(settings: HttpSettings, clock: FakeClock) -> RunReport:
-    made = DryRun(Database(settings), settings, run_id=RUN, organization_id=None, clock=clock, stop=Stop())
+    made = DryRun(Database(settings), settings, run_id=RUN, organization_id=None, clock=clock, shutdown=Shutdown())
     return made.execute()
 
 
@@ -39,6 +39,22 @@ def test_pages_are_read_until_the_last_and_joined(settings: HttpSettings, api: F
     assert made.complete
     assert made.result.model_dump(mode="json") == report(outcome(1), outcome(2), outcome(3), errors=(failure(),))
     assert [asked["p_cursor"] for asked in api.asked("preview")] == [None, first, second]
+
+
+def test_a_page_takes_the_settings_of_the_run(settings: HttpSettings, api: FakeApi, clock: FakeClock) -> None:
+    api.on("preview", preview_page())
+    execute(settings, clock)
+    assert api.asked("preview") == [
+        {
+            "p_organization_id": None,
+            "p_system_user_id": USER,
+            "p_system_user_roles": ["owner", "admin", "member"],
+            "p_max_rows": 20_000,
+            "p_max_lateness_minutes": None,
+            "p_cursor": None,
+            "p_interface": 1,
+        }
+    ]
 
 
 def test_a_dry_run_calls_nothing_that_writes(environ: pytest.MonkeyPatch, api: FakeApi) -> None:

@@ -331,7 +331,7 @@ class TestFailures:
         def broken(*_: object, **__: object) -> None:
             raise KeyError(ROW_DATA)
 
-        monkeypatch.setattr("runner.endpoint.automate", broken)
+        monkeypatch.setattr("runner.http.endpoint.automate", broken)
         response = client.post("/", headers=AUTHORIZED)
         assert response.status_code == 500
         run_id = problem(response)["run_id"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import httpx
@@ -12,9 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 
-from runner.cli import cli
+from runner.commands import cli
+from runner.commands.terminal import duration
 from runner.settings import Settings
-from runner.terminal import duration
 from tests.support.fake_api import (
     CAMPAIGN,
     ORGANIZATION,
@@ -336,8 +334,3 @@ def test_a_limit_that_is_none_is_a_wrong_setting(environ: pytest.MonkeyPatch, mi
     environ.setenv("HEALTH_MAX_LATENESS_MINUTES", minutes)
     with pytest.raises(Exception, match="HEALTH_MAX_LATENESS_MINUTES"):
         Settings.load()
-
-
-def test_a_cold_start_loads_none_of_this() -> None:
-    code = "import sys, runner.endpoint, runner.cli; sys.exit('runner.health' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -17,10 +17,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from runner import certificates
-from runner.auth import Identity, authorize
-from runner.certificates import Certificates
 from runner.errors import CertificatesUnreachable, Unauthorized
+from runner.http import certificates
+from runner.http.auth import authorize
+from runner.http.certificates import Certificates
+from runner.settings import Identity
 from tests.support.fake_api import TOKEN, FakeClock
 from tests.support.token_issuer import AUDIENCE, SERVICE_ACCOUNT, Key, TokenIssuer
 
@@ -281,8 +282,9 @@ def test_the_log_says_why_and_shows_no_token(
 
 def test_a_static_token_loads_nothing_of_googles() -> None:
     code = (
-        "import sys; from pydantic import SecretStr; from runner.auth import *;"
+        "import sys; from pydantic import SecretStr;"
+        "from runner.http.auth import authorize; from runner.settings import Identity;"
         "authorize('Bearer ' + 'x' * 32, (SecretStr('x' * 32),), Identity('a', 'b@c'));"
-        "import runner.endpoint; sys.exit('google.auth' in sys.modules or 'runner.certificates' in sys.modules)"
+        "import main; sys.exit('google.auth' in sys.modules or 'runner.http.certificates' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

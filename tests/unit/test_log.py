@@ -11,7 +11,7 @@ import pytest
 
 from runner import log
 from runner.errors import DatabaseRefused
-from runner.models import RunResult
+from runner.run.results import RunResult
 from tests.support.fake_api import ROW_DATA, failure, outcome, report
 
 logger = logging.getLogger("runner.test")

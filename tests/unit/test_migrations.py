@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from runner import migrations
-from runner.cli import cli
+from runner.commands import cli, migrations
 
 OURS = sorted(migrations.OURS.glob("*.sql"))
 NOW = datetime(2026, 12, 1, 10, 0, 0, tzinfo=UTC)
@@ -36,7 +35,7 @@ def versions(plan: migrations.Plan) -> list[str]:
 
 
 def test_the_copies_have_our_content_and_order_under_versions_that_end_now(project: Path) -> None:
-    plan = migrations.plan(project, NOW)
+    plan = migrations.make_plan(project, NOW)
     seconds = range(len(OURS) - 1, -1, -1)
     assert versions(plan) == [f"{NOW - timedelta(seconds=n):%Y%m%d%H%M%S}" for n in seconds]
     before = files(project)
@@ -49,13 +48,13 @@ def test_the_copies_have_our_content_and_order_under_versions_that_end_now(proje
 
 def test_the_versions_are_in_utc(project: Path) -> None:
     elsewhere = NOW.astimezone(timezone(timedelta(hours=9)))
-    assert migrations.plan(project, elsewhere) == migrations.plan(project, NOW)
+    assert migrations.make_plan(project, elsewhere) == migrations.make_plan(project, NOW)
 
 
 @pytest.mark.parametrize("latest", ["20261201095955", "20261201100000", "20270101235959"])
 def test_the_versions_come_after_every_version_that_is_there(project: Path, latest: str) -> None:
     (project / "supabase" / "migrations" / f"{latest}_own.sql").touch()
-    plan = migrations.plan(project, NOW)
+    plan = migrations.make_plan(project, NOW)
     first = datetime.strptime(latest, "%Y%m%d%H%M%S") + timedelta(seconds=1)
     assert versions(plan) == [f"{first + timedelta(seconds=n):%Y%m%d%H%M%S}" for n in range(len(OURS))]
 
@@ -71,7 +70,7 @@ def test_a_later_version_that_is_no_time_is_refused(project: Path, latest: str) 
 @pytest.mark.parametrize("name", ["1_own.sql", "20260101_own.sql", "99990101000000.sql", "later_own.sql", "9_own.txt"])
 def test_earlier_versions_and_files_that_the_cli_ignores_are_no_obstacle(project: Path, name: str) -> None:
     (project / "supabase" / "migrations" / name).touch()
-    assert versions(migrations.plan(project, NOW))[-1] == f"{NOW:%Y%m%d%H%M%S}"
+    assert versions(migrations.make_plan(project, NOW))[-1] == f"{NOW:%Y%m%d%H%M%S}"
 
 
 def test_the_command_says_what_was_copied_and_what_to_do_next(project: Path) -> None:
@@ -101,20 +100,20 @@ def test_an_upgrade_copies_only_what_is_new(project: Path, tmp_path: Path) -> No
         (ours / file.name).write_bytes(file.read_bytes())
     (ours / "20270101000000_add_something.sql").touch()
     later = datetime.now(UTC) + timedelta(days=1)
-    plan = migrations.plan(project, later, ours=ours)
+    plan = migrations.make_plan(project, later, ours=ours)
     assert [copy.name for _, copy in plan.copies] == [f"{later:%Y%m%d%H%M%S}_campaign_runner_add_something.sql"]
     assert (len(plan.present), plan.differing) == (len(OURS), [])
 
 
 def test_a_copy_that_was_cut_off_by_an_error_is_completed(project: Path) -> None:
-    migrations.carry_out(migrations.plan(project, NOW).copies[:4])
+    migrations.carry_out(migrations.make_plan(project, NOW).copies[:4])
     assert f"{len(OURS) - 4} migrations copied, 4 were there before." in invoke(project).stdout
 
 
 def test_a_copy_under_its_own_name_counts(project: Path) -> None:
     for file in OURS:
         (project / "supabase" / "migrations" / file.name).write_bytes(file.read_bytes())
-    assert migrations.plan(project, NOW).copies == []
+    assert migrations.make_plan(project, NOW).copies == []
 
 
 def test_other_ends_of_lines_are_no_difference(project: Path) -> None:
@@ -125,7 +124,7 @@ def test_other_ends_of_lines_are_no_difference(project: Path) -> None:
 
 
 def test_a_copy_with_another_content_is_named_and_nothing_is_copied(project: Path) -> None:
-    migrations.carry_out(migrations.plan(project, NOW).copies[:4])
+    migrations.carry_out(migrations.make_plan(project, NOW).copies[:4])
     [changed] = (project / "supabase" / "migrations").glob("*_campaign_runner_create_ledger.sql")
     changed.write_text("-- of an earlier release")
     before = files(project)
@@ -167,7 +166,7 @@ def test_the_runner_itself_is_refused() -> None:
 
 def test_without_migrations_beside_the_package_the_command_says_so(project: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="run this command from a clone of the runner") as error:
-        migrations.plan(project, NOW, ours=tmp_path / "absent")
+        migrations.make_plan(project, NOW, ours=tmp_path / "absent")
     assert error.value.filename == tmp_path / "absent"
 
 

@@ -164,7 +164,7 @@ def test_progress_is_for_a_terminal_alone(campaign: FakeApi, monkeypatch: pytest
         return invoke("preview", CAMPAIGN)
 
     assert previewed().stderr == ""
-    monkeypatch.setattr("runner.terminal.sys", Terminal())
+    monkeypatch.setattr("runner.commands.terminal.sys", Terminal())
     assert previewed().exit_code == 0
     assert "20,000 contacts evaluated" in Terminal.shown
     assert Terminal.shown.endswith("\r\x1b[K")

@@ -15,10 +15,9 @@ from uuid import UUID
 import httpx
 import pytest
 
-from runner import progress
-from runner.cli import cli
+from runner.commands import cli, progress
+from runner.commands.progress import Screen, Speed, lines
 from runner.health import Health
-from runner.progress import Screen, Speed, lines
 from runner.settings import Settings
 from tests.support.fake_api import CAMPAIGN, ROW_DATA, FakeApi, health, report, step, stuck
 from tests.unit.test_health import UNDER_WAY

@@ -4,7 +4,7 @@ from threading import Event
 
 import pytest
 
-from runner.retry import FEWEST_ATTEMPTS, PATIENCE_SECONDS, Retry, growing
+from runner.run.retry import FEWEST_ATTEMPTS, PATIENCE_SECONDS, Retry, growing
 from tests.support.fake_api import FakeClock
 
 

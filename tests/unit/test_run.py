@@ -20,28 +20,28 @@ from runner.errors import (
     StatementTimeout,
     Unreachable,
 )
-from runner.models import RunReport
-from runner.run import Run
+from runner.run.results import RunReport
+from runner.run.run import Run
+from runner.run.shutdown import Shutdown
 from runner.settings import HttpSettings
-from runner.stop import Stop
-from tests.support.fake_api import FakeApi, FakeClock, Reply, failure, outcome, page, refusal, report, step
+from tests.support.fake_api import USER, FakeApi, FakeClock, Reply, failure, outcome, page, refusal, report, step
 
 RUN = UUID("55555555-5555-4555-8555-555555555555")
 
 
 @pytest.fixture
-def stop() -> Stop:
-    return Stop()
+def shutdown() -> Shutdown:
+    return Shutdown()
 
 
 @pytest.fixture
-def run(environ: pytest.MonkeyPatch, api: FakeApi, clock: FakeClock, stop: Stop) -> Any:
+def run(environ: pytest.MonkeyPatch, api: FakeApi, clock: FakeClock, shutdown: Shutdown) -> Any:
     """Execute one run, with one worker unless asked otherwise."""
 
     def execute(*, workers: int = 1) -> RunReport:
         environ.setenv("RUN_CONCURRENCY", str(workers))
         settings = HttpSettings.load()
-        made = Run(Database(settings), settings, run_id=RUN, organization_id=None, clock=clock, stop=stop)
+        made = Run(Database(settings), settings, run_id=RUN, organization_id=None, clock=clock, shutdown=shutdown)
         return made.execute()
 
     return execute
@@ -89,6 +89,25 @@ class TestSteps:
         api.on("report", report())
         run()
         assert {parameters["p_run_id"] for _, parameters in api.calls} == {str(RUN)}
+
+    def test_a_step_takes_the_settings_of_the_run(
+        self, environ: pytest.MonkeyPatch, api: FakeApi, run: Any, clock: FakeClock
+    ) -> None:
+        environ.setenv("SYSTEM_USER_ROLES", "editor")
+        environ.setenv("MAX_LATENESS_MINUTES", "90")
+        api.on("step", step())
+        run()
+        assert api.asked("step") == [
+            {
+                "p_run_id": str(RUN),
+                "p_organization_id": None,
+                "p_system_user_id": USER,
+                "p_system_user_roles": ["editor"],
+                "p_max_rows": 20_000,
+                "p_max_lateness_minutes": 90,
+                "p_interface": 1,
+            }
+        ]
 
     def test_quick_full_steps_grow(self, api: FakeApi, run: Any, clock: FakeClock) -> None:
         api.before = takes(clock, 0.5)
@@ -561,9 +580,9 @@ class TestWorkers:
 
 
 class TestStop:
-    def test_a_stop_lets_the_running_step_end_and_reports(self, api: FakeApi, run: Any, stop: Stop) -> None:
+    def test_a_stop_lets_the_running_step_end_and_reports(self, api: FakeApi, run: Any, shutdown: Shutdown) -> None:
         def stopped_meanwhile() -> dict[str, Any]:
-            stop.request()
+            shutdown.request()
             return step(work_left=True, to_report=True)
 
         api.on("step", stopped_meanwhile)
@@ -573,8 +592,8 @@ class TestStop:
         assert result.result.processed_count == 1
         assert not result.complete
 
-    def test_a_stop_ends_retries(self, api: FakeApi, run: Any, stop: Stop) -> None:
-        stop.request()
+    def test_a_stop_ends_retries(self, api: FakeApi, run: Any, shutdown: Shutdown) -> None:
+        shutdown.request()
         api.on("step", page(503))
         api.on("report", report())
         with pytest.raises(Unreachable):

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.auth import Identity
-from runner.endpoint import prepare
 from runner.environment import REQUIRED, RULES, misspelt
 from runner.errors import InvalidSettings
-from runner.settings import HttpSettings, Settings
+from runner.http.endpoint import prepare
+from runner.settings import HttpSettings, Identity, Settings
 from tests.support.fake_api import KEY, TOKEN, URL, USER
 
 ENVIRONMENT = Path(__file__).parents[2] / "runner" / "environment.py"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.trace import trace_fields
+from runner.http.trace import trace_fields
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 NAME = f"projects/my-project/traces/{TRACE}"

@@ -1,0 +1,129 @@
+"""What the database found for `doctor`."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
+
+
+class MissingIndex(BaseModel):
+    """An index that the runner needs; `command` builds it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: StrictStr
+    is_invalid: StrictBool  # it is there, but no query uses it
+    command: StrictStr
+
+
+class Lack(BaseModel):
+    """How many lack something, and the first of them. `is_cut`: not all were looked at."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    is_cut: StrictBool
+    lacking: int = Field(ge=0, strict=True)
+    named: tuple[UUID, ...]
+
+
+class Requirement(BaseModel):
+    """What the project lacks; `remedy` is the SQL that mends it, or a sentence."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    severity: Literal["error", "warning", "note"]
+    lack: StrictStr
+    remedy: StrictStr
+
+
+class Grant(BaseModel):
+    """What the key's role lacks; `statement` grants it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    lack: StrictStr
+    statement: StrictStr
+
+
+class Blocker(BaseModel):
+    """A session that holds a lock; None: it does not say, or we may not know."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    pid: int
+    application: StrictStr | None
+    role: StrictStr | None
+    state: StrictStr | None
+    seconds: int | None  # since its transaction began
+    mode: StrictStr
+    tables: tuple[StrictStr, ...]
+
+
+class Audiences(BaseModel):
+    """What looks wrong in the contacts that were looked at, by organization."""
+
+    class Organization(BaseModel):
+        """One of them.
+
+        How many addresses, and mobiles without an address, several contacts share; how many addresses are malformed;
+        how many contacts have no `is_subscribed`.
+        """
+
+        organization_id: UUID
+        addresses: int
+        mobiles: int
+        malformed: int
+        unknown: int
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    contacts: int = Field(ge=0, strict=True)
+    is_sample: StrictBool  # there are more contacts
+    organizations: tuple[Organization, ...]
+
+
+class Tick(BaseModel):
+    """When something last called the runner, and with which settings."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    seconds_ago: float | None  # None: never
+    is_any_due: StrictBool
+    system_user_id: UUID | None
+    system_user_roles: tuple[StrictStr, ...] | None
+    max_lateness_minutes: int | None
+
+
+class Facts(BaseModel):
+    """What the database found. None: it could not look, see `errors` of the answer, or the fact itself."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    version: StrictStr | None = None  # the number of the last migration
+    functions: tuple[StrictStr, ...] | None = None  # that are gone, or have another body than the migrations gave them
+    requirements: tuple[Requirement, ...] | None = None  # what the tables lack
+    grants: tuple[Grant, ...] | None = None  # that are missing
+    writing: StrictStr | None = None  # the SQLSTATE with which the database refuses to write
+    locks: tuple[Blocker, ...] | None = None
+    indexes: tuple[MissingIndex, ...] | None = None
+    system_user: StrictBool | None = None  # it is a profile
+    memberships: Lack | None = None  # organizations with scheduled campaigns
+    schedules: Lack | None = None  # campaigns that are scheduled without a time,
+    tenants: Lack | None = None  # without an organization,
+    closed: Lack | None = None  # deleted, or of a closed organization,
+    recipients: Lack | None = None  # or with recipients that no launch wrote
+    launches: Lack | None = None  # campaigns that were launched in the last week with something to look at
+    audiences: Audiences | None = None
+    tick: Tick | None = None
+
+
+class DoctorResult(BaseModel):
+    """The answer of `campaign_runner_doctor`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    clock: float  # the database's time, in seconds since 1970
+    facts: Facts
+    errors: dict[StrictStr, StrictStr]  # SQLSTATE of each look that failed

@@ -1,0 +1,3 @@
+"""The HTTP contract."""
+
+from __future__ import annotations
