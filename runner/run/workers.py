@@ -26,7 +26,7 @@ class Workers:
     """Calls the step until nothing is left, the time is over, a shutdown is requested, or it fails for good.
 
     Afterwards, over all workers: `attempts`; `steps`, those that were answered; `contacts`, scanned by them; `last`,
-    the last answer; `held`, due campaigns that somebody else still had when the crew ceased to ask.
+    the last answer; `held`, due campaigns that another run still had when the workers ceased to ask.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Workers:
         self._clock = clock
         self._shutdown = shutdown
         self._lock = Lock()
-        self._over = Event()  # do not wait any longer: nothing is left, or the crew is halted
+        self._over = Event()  # do not wait any longer: nothing is left, or the workers are halted
         self._news = Event()  # do not wait any longer, but ask: there is work for several
         self._halted = False
         self._at_work: set[int] = set()  # threads whose last answer said that work is left
