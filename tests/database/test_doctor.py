@@ -23,7 +23,7 @@ from tests.support.factory import Factory
 
 Automate = Callable[..., Automation]
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+INSTALLING = (Path(__file__).parents[2] / "docs" / "installing.md").read_text()
 
 
 def facts(run: Automation) -> Mapping[str, Any]:
@@ -274,7 +274,7 @@ def test_the_last_migration_gives_the_version_that_the_program_expects() -> None
 
 
 def test_the_commands_that_build_an_index_are_those_of_the_readme(database: Connection, automation: Automate) -> None:
-    [block] = re.findall(r"```sql\n(create index concurrently.*?)```", README, re.DOTALL)
+    [block] = re.findall(r"```sql\n(create index concurrently.*?)```", INSTALLING, re.DOTALL)
     database.execute("drop table campaign_recipients, contact_tag_assignments cascade")
     database.execute("create table campaign_recipients (campaign_id uuid, contact_id uuid)")
     database.execute("create table contact_tag_assignments (tag_id uuid, contact_id uuid)")

@@ -1,4 +1,4 @@
-"""README.md and docs/: whatever no other test runs is parsed, links lead somewhere, and the pictures show what is."""
+"""The pages: whatever no other test runs is parsed, links lead somewhere, and the pictures show what is."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import click
 import psycopg
 import pytest
 
@@ -27,7 +28,7 @@ from tests.support.factory import Factory
 ROOT = Path(__file__).parents[2]
 UNINSTALL = (ROOT / "supabase" / "uninstall.sql").read_bytes()
 EXISTING_PROJECT = Path(__file__).with_name("existing_project.sql").read_bytes()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "supabase" / "schemas" / "README.md"]
 BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 # Lines of the two kinds of diagrams, as far as the pages use them.
 MERMAID = {
@@ -100,7 +101,9 @@ def test_every_command_of_the_shell_and_every_target_of_make_exists(page: Path) 
     text = page.read_text()
     for command in re.findall(r"python -m runner ([a-z][^`|#)\n]*)", text):
         name, *arguments = shlex.split(re.sub(r"\$?\b(CAMPAIGN_)?ID\b", str(UUID(int=0)), command))
-        cli.commands[name].make_context(name, arguments)  # parses, and does not run
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None, name
+        command.make_context(name, arguments)  # parses, and does not run
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:`|^)make ([a-z]+)", text, re.MULTILINE)) <= targets
 
@@ -116,7 +119,7 @@ def make_system_user(database: Connection, block: str) -> list[tuple[UUID]]:
 def test_the_block_for_the_system_user_makes_it_a_member_of_every_organization(
     database: Connection, factory: Factory, connect_as: Connect
 ) -> None:
-    [block] = [text for text in blocks(ROOT / "README.md", "sql") if "SYSTEM_USER_ID" in text]
+    [block] = [text for text in blocks(ROOT / "docs" / "installing.md", "sql") if "SYSTEM_USER_ID" in text]
     assert make_system_user(database, block) == []  # no user has this address
     user = factory.user()
     database.execute("update auth.users set email = 'campaigns@example.org' where id = %s", (user,))
@@ -128,7 +131,7 @@ def test_the_block_for_the_system_user_makes_it_a_member_of_every_organization(
 
 
 def test_the_block_for_the_system_user_fits_a_project_with_roles_of_its_own(empty_database_url: str) -> None:
-    [block] = [text for text in blocks(ROOT / "README.md", "sql") if "SYSTEM_USER_ID" in text]
+    [block] = [text for text in blocks(ROOT / "docs" / "installing.md", "sql") if "SYSTEM_USER_ID" in text]
     with psycopg.connect(empty_database_url, autocommit=True) as database:
         database.execute(EXISTING_PROJECT)
         user = uuid4()

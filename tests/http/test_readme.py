@@ -1,4 +1,4 @@
-"""What the README says is true: its commands are run, its tables are held against the code."""
+"""What README.md, docs/installing.md and docs/settings.md say is true: the commands are run, the tables compared."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from tests.support.service import Service
 pytestmark = pytest.mark.slow
 
 PAGE = Page("README.md")
+INSTALLING = Page("docs/installing.md")
+SETTINGS = Page("docs/settings.md")
 
 
 def test_the_curl_commands_launch_what_is_due(service: Service, tmp_path: Path) -> None:
@@ -60,7 +62,7 @@ def test_the_settings_of_make_serve_are_put_into_the_environment(service: Servic
 
 
 def test_the_settings_of_a_project_are_put_into_the_environment(tmp_path: Path) -> None:
-    [block] = PAGE.blocks("sh", ". ./.env")
+    [block] = INSTALLING.blocks("sh", ". ./.env")
     (tmp_path / ".venv").symlink_to(sys.prefix)
     shutil.copy(ROOT / ".env.example", tmp_path)
     output = shell(f"{block}\nprintenv SUPABASE_URL STEP_ROWS", {}, tmp_path)
@@ -88,7 +90,7 @@ def test_the_response_has_the_keys_that_the_readme_shows(service: Service) -> No
 
 def test_the_index_commands_are_those_of_the_migrations(service: Service) -> None:
     """Built beforehand under these names, with these definitions, they are what the migration finds or would make."""
-    [block] = PAGE.blocks("sql", "create index concurrently")
+    [block] = INSTALLING.blocks("sql", "create index concurrently")
     commands = [line for line in block.splitlines() if line]
     named = {match[1]: match[0] for line in commands if (match := re.search(r"exists (\w+) on", line))}
 
@@ -115,14 +117,13 @@ def test_the_index_commands_are_those_of_the_migrations(service: Service) -> Non
             service.database.execute(f"drop index {name}".encode())
 
 
-def test_every_setting_stands_in_the_readme_and_in_the_example() -> None:
+def test_every_setting_stands_in_the_page_and_in_the_example() -> None:
     names = {name.upper() for name in HttpSettings.model_fields}
     example = (ROOT / ".env.example").read_text()
-    assert {name for name in names if f"`{name}`" not in PAGE.text} == set()
+    assert {name for name in names if f"`{name}`" not in SETTINGS.text} == set()
     assert {name for name in names if name not in example} == set()
     # And none that does not exist.
-    table = PAGE.text.split("## Settings")[1].split("\n## ")[0]
-    shown = {match for match in re.findall(r"^\| `([A-Z_]+)`", table, re.MULTILINE)}
+    shown = set(re.findall(r"^\| `([A-Z_]+)`", SETTINGS.text, re.MULTILINE))
     assert shown <= names
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import click
+
 from local.migration import MIGRATIONS
+from runner.commands import cli
 from tests.support.documentation import troubles_table
 
 PROJECT = MIGRATIONS.parent.parent
@@ -87,11 +90,30 @@ def operations_page() -> str:
     return before + begin + troubles_table() + "\n" + end + after
 
 
+def cli_page() -> str:
+    """docs/cli.md: the help of each command."""
+    program = "python -m runner"
+    context = cli.make_context(program, [], resilient_parsing=True)
+    context.terminal_width = 80
+    parts = [
+        "# The commands",
+        f"What `{program} --help` says. The settings come from the environment: [settings.md](settings.md).",
+        f"```\n{cli.get_help(context)}\n```",
+    ]
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
+        within = click.Context(command, info_name=name, parent=context)
+        parts += [f"## {name}", f"```\n{command.get_help(within)}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
 FILES: dict[Path, Callable[[], str]] = {
     MIGRATIONS / "20261124000000_check_project.sql": check_migration,
     MIGRATIONS / "20261124000400_create_functions.sql": functions_migration,
     MIGRATIONS.parent / "check.sql": check_alone,
     PROJECT / "docs" / "operations.md": operations_page,
+    PROJECT / "docs" / "cli.md": cli_page,
 }
 
 
