@@ -139,7 +139,7 @@ MUTANTS = (
         "P1",
         "an opt-out stays with its contact",
         FUNCTIONS,
-        "(not c.is_subscribed or o.address is not null)",
+        "(not c.is_subscribed or a.is_opted_out is true)",
         "not c.is_subscribed",
         [RULES + "::test_an_address_that_opted_out_on_one_contact_opted_out_on_all"],
     ),
