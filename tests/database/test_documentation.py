@@ -99,7 +99,7 @@ def test_every_name_of_the_database_that_is_used_exists(page: Path) -> None:
 @pages
 def test_every_command_of_the_shell_and_every_target_of_make_exists(page: Path) -> None:
     text = page.read_text()
-    for command in re.findall(r"python -m runner ([a-z][^`|#)\n]*)", text):
+    for command in re.findall(r"(?<!Usage: )python -m runner ([a-z][^`|#)\n]*)", text):
         name, *arguments = shlex.split(re.sub(r"\$?\b(CAMPAIGN_)?ID\b", str(UUID(int=0)), command))
         command = cli.get_command(click.Context(cli), name)
         assert command is not None, name

@@ -54,7 +54,7 @@ def test_the_status_becomes_an_enum_as_the_page_says(
     with database.transaction():
         database.execute(away.encode())
         database.execute(STATUS_AS_ENUM)
-    for name in ("create_indexes", "create_sendable"):
+    for name in ("create_indexes", "create_functions"):
         [file] = MIGRATIONS.glob(f"*_{name}.sql")
         database.execute(file.read_bytes())
     automation().launch()
