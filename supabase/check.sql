@@ -171,7 +171,7 @@ as $$
         'error',
         pg_catalog.format('column public.%s.%s is missing', c.table_name, c.column_name),
         pg_catalog.format(
-            'alter table public.%I add column %I %s%s; -- or rename the column that holds this',
+            'alter table public.%I add column %I %s%s; -- or rename your own',
             c.table_name, c.column_name, c.wanted,
             case
                 when c.column_name in ('is_active', 'is_subscribed') then ' not null default true'
@@ -287,7 +287,7 @@ begin
             end,
             format('column public.%s.%s must not be NULL, has no default, and is not filled by the runner', f.table_name, a.attname),
             format(
-                'Fill it in a BEFORE INSERT trigger, or: alter table public.%I alter column %I set default …;',
+                'Fill it in a BEFORE INSERT trigger, or: alter table public.%I alter column %I set default ''VALUE''; -- with your value',
                 f.table_name, a.attname
             )
         from (
@@ -339,6 +339,20 @@ begin
             return next;
         end if;
     end loop;
+
+    return query
+        select
+            'warning',
+            format(
+                'column public.campaign_recipients.status has the default %s, and the runner writes ''pending''',
+                pg_get_expr(d.adbin, d.adrelid)
+            ),
+            'Nothing to mend here: have your sender take the recipients with the status pending.'
+        from pg_attrdef d
+        join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
+        where d.adrelid = to_regclass('public.campaign_recipients')
+            and a.attname = 'status'
+            and pg_get_expr(d.adbin, d.adrelid) not like '''pending''%';
 
     return query
         select

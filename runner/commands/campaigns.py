@@ -8,10 +8,10 @@ import click
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr
 
 from runner.commands.console import explained, load_settings
-from runner.commands.terminal import listing, moment
+from runner.commands.terminal import listing, moment, short, width
 from runner.query import query
 
-HEAD = ("CAMPAIGN", "STATUS", "SCHEDULED AT", "ID")
+HEAD = ("CAMPAIGN", "STATUS", "SCHEDULED AT", "ID, ORGANIZATION")
 
 
 class ListedCampaign(BaseModel):
@@ -74,6 +74,12 @@ def to_text(found: CampaignList) -> str:
     """The campaigns for a person."""
     if not found.campaigns:
         return "There are no such campaigns."
-    rows = [(c.name, c.status, moment(c.scheduled_at), str(c.campaign_id)) for c in found.campaigns]
+    rows = [(c.name, c.status, moment(c.scheduled_at), _whose(c)) for c in found.campaigns]
     more = f"\n\nThese are the first {len(rows):,}; --limit shows more." if found.is_cut else ""
     return listing(HEAD, rows) + more
+
+
+def _whose(campaign: ListedCampaign) -> str:
+    """The id, and as much of the organization's name as fits beside it on a line of its own."""
+    room = max(width() - len(str(campaign.campaign_id)) - 3, 0)
+    return f"{campaign.campaign_id} {short(campaign.organization_name or '', room)}".rstrip()

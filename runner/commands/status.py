@@ -38,8 +38,8 @@ Exit codes:
 def command(context: click.Context, organization_id: UUID | None, as_json: bool) -> None:
     """Show what is under way, what failed, and what comes next.
 
-    Also what waits for a person, and the last runs. With the words of the trigger, constraint or server that refused, which may hold row data. GET /health shows the
-    same without these words.
+    Also what waits for a person, and the last runs. With the words of the trigger, constraint or server that refused,
+    which may hold row data. GET /health shows the same without these words.
     """
     with explained(context):
         settings = load_settings()

@@ -265,13 +265,14 @@ TROUBLES = {
         "calls",
         "problem",
         "campaigns are due, and nothing calls",
-        "Start the trigger: ./deploy.sh start, or another one of docs/operations.md.",
+        "Start a trigger: ./deploy.sh start, or another one of docs/operations.md. Before the first run: "
+        "python -m runner run --dry-run",
     ),
     "old_call": Trouble(
         "calls",
         "warning",
         "nothing calls, and no campaign is due",
-        "Start the trigger: ./deploy.sh start, or another one of docs/operations.md.",
+        "Start a trigger: ./deploy.sh start, or another one of docs/operations.md.",
     ),
     "other_settings": Trouble(
         "calls",

@@ -79,8 +79,7 @@ def test_nothing_is_found_where_all_is_well(organization: UUID, factory: Factory
                 {
                     "severity": "error",
                     "lack": "column public.contacts.country is missing",
-                    "remedy": "alter table public.contacts add column country text;"
-                    " -- or rename the column that holds this",
+                    "remedy": "alter table public.contacts add column country text; -- or rename your own",
                 }
             ],
         ),

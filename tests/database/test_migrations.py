@@ -232,7 +232,7 @@ LACKS = {
         "No statement can mend that: give the view another name, and make the table public.organization_members."
     ),
     "column public.contact_tags.name is missing": (
-        "alter table public.contact_tags add column name text; -- or rename the column that holds this"
+        "alter table public.contact_tags add column name text; -- or rename your own"
     ),
     "column public.campaign_target_rules.include_tags is text, where text[] is needed": (
         "alter table public.campaign_target_rules alter column include_tags type text[] using include_tags::text[];"
@@ -254,25 +254,25 @@ LACKS = {
         "create unique index concurrently on public.campaign_target_rules (campaign_id);"
     ),
     "column public.contacts.country is missing": (
-        "alter table public.contacts add column country text; -- or rename the column that holds this"
+        "alter table public.contacts add column country text; -- or rename your own"
     ),
     "column public.contact_tag_assignments.tag_id is missing": (
-        "alter table public.contact_tag_assignments add column tag_id uuid; -- or rename the column that holds this"
+        "alter table public.contact_tag_assignments add column tag_id uuid; -- or rename your own"
     ),
     "column public.contacts.email is missing": (
-        "alter table public.contacts add column email text; -- or rename the column that holds this"
+        "alter table public.contacts add column email text; -- or rename your own"
     ),
     "column public.activity_events.payload is missing": (
-        "alter table public.activity_events add column payload jsonb; -- or rename the column that holds this"
+        "alter table public.activity_events add column payload jsonb; -- or rename your own"
     ),
     "column public.contact_tag_assignments.contact_id is missing": (
-        "alter table public.contact_tag_assignments add column contact_id uuid; -- or rename the column that holds this"
+        "alter table public.contact_tag_assignments add column contact_id uuid; -- or rename your own"
     ),
     "column public.campaigns.name is missing": (
-        "alter table public.campaigns add column name text; -- or rename the column that holds this"
+        "alter table public.campaigns add column name text; -- or rename your own"
     ),
     "column public.contact_tags.organization_id is missing": (
-        "alter table public.contact_tags add column organization_id uuid; -- or rename the column that holds this"
+        "alter table public.contact_tags add column organization_id uuid; -- or rename your own"
     ),
     "column public.contacts.is_subscribed is text, where boolean is needed": (
         "alter table public.contacts alter column is_subscribed type boolean using is_subscribed::boolean;"
@@ -286,7 +286,7 @@ LACKS = {
     ),
     "column public.activity_events.source must not be NULL, has no default, and is not filled by the runner": (
         "Fill it in a BEFORE INSERT trigger, or: alter table public.activity_events alter column source set"
-        " default \u2026;"
+        " default 'VALUE'; -- with your value"
     ),
     "constraint known of public.campaign_recipients does not allow status 'pending'": (
         "alter table public.campaign_recipients drop constraint known, add constraint known check"
@@ -318,6 +318,15 @@ def test_the_check_tells_an_empty_project_what_the_migrations_create(project: Co
     assert {row["severity"] for row in rows} == {"note"}
     assert "table public.campaigns is missing" in {row["lack"] for row in rows}
     assert len(rows) == 10
+
+
+def test_a_sender_that_knows_another_word_than_pending_is_warned_of(project: Connection) -> None:
+    migrate(project)
+    assert [row for row in checked(project) if "default" in row["lack"]] == []
+    project.execute("alter table campaign_recipients alter status set default 'queued'")
+    [warning] = [row for row in checked(project) if "default" in row["lack"]]
+    assert warning["severity"] == "warning"
+    assert warning["lack"].endswith("has the default 'queued'::text, and the runner writes 'pending'")
 
 
 @pytest.mark.parametrize(

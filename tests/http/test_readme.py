@@ -62,9 +62,9 @@ def test_the_settings_of_make_serve_are_put_into_the_environment(service: Servic
 
 
 def test_the_settings_of_a_project_are_put_into_the_environment(tmp_path: Path) -> None:
-    [block] = INSTALLING.blocks("sh", ". ./.env")
+    [_, block] = INSTALLING.blocks("sh", ".env")
     (tmp_path / ".venv").symlink_to(sys.prefix)
-    shutil.copy(ROOT / ".env.example", tmp_path)
+    shutil.copy(ROOT / ".env.example", tmp_path / ".env")
     output = shell(f"{block}\nprintenv SUPABASE_URL STEP_ROWS", {}, tmp_path)
     assert output.splitlines() == ["https://abcdefghijkl.supabase.co", "20000"]
 

@@ -207,15 +207,20 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
         (
             {"tick": CALL | {"seconds_ago": 1200, "is_any_due": True}},
             *("problem", "calls", "For 20 min nothing has called the runner, and campaigns are due."),
-            "Start the trigger",
+            "a trigger: ./deploy.sh start",
         ),
         (
             {"tick": CALL | {"seconds_ago": 1200}},
-            *("warning", "calls", "For 20 min nothing has called the runner.", "Start the trigger"),
+            *("warning", "calls", "For 20 min nothing has called the runner.", "a trigger: ./deploy.sh start"),
         ),
         (
             {"tick": CALL | {"seconds_ago": None, "is_any_due": True, "system_user_id": None}},
-            *("problem", "calls", "Nothing has ever called the runner, and campaigns are due.", "Start the trigger"),
+            *(
+                "problem",
+                "calls",
+                "Nothing has ever called the runner, and campaigns are due.",
+                "a trigger: ./deploy.sh start",
+            ),
         ),
         (
             {"tick": CALL | {"system_user_id": ID, "max_lateness_minutes": 5}},

@@ -127,7 +127,7 @@ as $$
         'error',
         pg_catalog.format('column public.%s.%s is missing', c.table_name, c.column_name),
         pg_catalog.format(
-            'alter table public.%I add column %I %s%s; -- or rename the column that holds this',
+            'alter table public.%I add column %I %s%s; -- or rename your own',
             c.table_name, c.column_name, c.wanted,
             case
                 when c.column_name in ('is_active', 'is_subscribed') then ' not null default true'
