@@ -45,7 +45,8 @@ def without_options(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_shellcheck_finds_nothing() -> None:
-    subprocess.run([need("shellcheck"), "--enable=require-variable-braces", "--exclude=SC2250", DEPLOY], check=True)
+    command = [need("shellcheck"), "--external-sources", "--check-sourced", "--enable=require-variable-braces"]
+    subprocess.run([*command, "--exclude=SC2250", DEPLOY], cwd=DEPLOY.parent, check=True)
 
 
 def test_a_deployment_makes_everything_in_an_order_that_works(cloud: Cloud) -> None:
