@@ -39,7 +39,7 @@ def authorize(header: str | None, tokens: Iterable[SecretStr], identity: Identit
 
 
 def _is_known(given: str, tokens: Iterable[SecretStr]) -> bool:
-    """What is compared are digests, as lengths would show in the time, and with every token, as a position would."""
+    """Compare digests, and always every token, so that the time reveals neither length nor position."""
     try:
         digest = _digest(given.encode("latin-1"))
     except UnicodeEncodeError:

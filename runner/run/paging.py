@@ -36,8 +36,9 @@ class Paging:
         return self._step_size.seconds
 
     def read(self, ask: Callable[[int], PageT], *, until: float) -> PageT:
-        """Ask for a page of so many rows, until the clock shows `until`: again after what passes, for less after a
-        statement timeout. Raises RunnerError when it cannot be read.
+        """Read one page, and try again until the clock shows `until`: with half the rows after a statement timeout.
+
+        Raises RunnerError when the page cannot be read.
         """
         retry = Retry(self._clock, until=until)
         while True:

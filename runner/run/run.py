@@ -81,8 +81,8 @@ class Run:
         try:
             answer = self._report()
         except RunnerError as unreported:
-            # Why the run ended says more than that the report failed too; but after steps that took effect, only the
-            # report knows what they did, and the caller should know that it is missing.
+            # Raise the error of the run, which says more. After an answered step, raise the error of the report: the
+            # caller must learn that outcomes are missing.
             raise (error if error is not None and not self._workers.steps else unreported) from unreported
         log.warnings(_logger, answer.warnings)
         if error is None:

@@ -17,7 +17,7 @@ from runner.run.step_size import StepSize
 
 SHORTEST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 0.25  # asking costs some milliseconds, and work may come at any moment
-ALONE_SECONDS = 5.0  # how long to ask for what others hold, once none of our own workers is at work
+ALONE_SECONDS = 5.0  # how long to poll for campaigns of other runs, once none of our own workers has work
 
 Step = Callable[[int], StepResult]  # takes the number of contacts to ask for; raises RunnerError
 
@@ -42,7 +42,7 @@ class Workers:
         self._news = Event()  # do not wait any longer, but ask: there is work for several
         self._halted = False
         self._at_work: set[int] = set()  # threads whose last answer said that work is left
-        self._alone_since: float | None = None  # when the last of them left, the others being held up
+        self._alone_since: float | None = None  # since when no thread has work, and the others poll
         self._under_way = 0  # calls
         self._complete = False
         self._fatal: RunnerError | None = None

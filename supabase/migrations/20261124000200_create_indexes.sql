@@ -3,8 +3,9 @@
 -- Rerun:   safe.
 -- Undo:    supabase/uninstall.sql drops the indexes named campaign_runner_*.
 
--- The indexes. Each is left out where an equivalent one stands under another name. On a big table build it beforehand
--- with `create index concurrently` under the same name (docs/installing.md has the commands).
+-- The indexes. Those without a condition or an expression are left out where an equivalent index stands under another name.
+-- On a big table build each index beforehand, with `create index concurrently` and the same name: docs/installing.md has the
+-- commands.
 
 do $$
 begin
@@ -72,8 +73,8 @@ do $$
 declare
     v_sequence regclass;
 begin
-    -- `for key share` on contacts, which keeps them while they are written, needs the right to update one column. A grant on
-    -- a column would stay beside one on the table after uninstalling, and show as a difference of the schema.
+    -- `for key share` keeps contacts while their recipients are written, and needs the right to update one column. Beside a
+    -- grant on the table, a grant on a column would stay after uninstalling, and show as a difference of the schema.
     if not has_column_privilege('service_role', 'public.contacts', 'id', 'update') then
         grant update (id) on public.contacts to service_role;
     end if;

@@ -36,7 +36,7 @@ create table if not exists campaign_runner.launches (
     recipients_inserted bigint,
     recipient_count bigint,
     excluded jsonb, -- reason to number of contacts
-    unmatched jsonb, -- exclude_tags and exclude_countries: the names that kept no contact out
+    unmatched jsonb, -- exclude_tags: the names that no tag has; exclude_countries: those that kept no contact out
     left_recipients boolean, -- abandoned, with recipients of ours behind it, which the next launch takes over
     -- What went wrong.
     waiting text, -- NULL: ready
@@ -68,8 +68,8 @@ create unique index if not exists launches_one_open_per_campaign
     on campaign_runner.launches (campaign_id) where closed_at is null;
 create index if not exists launches_campaign_id_idx on campaign_runner.launches (campaign_id, id);
 create index if not exists launches_run_id_idx on campaign_runner.launches (run_id);
--- What is open, in the order in which steps look at it. None on all that is open but the one by campaign: a plan from an
--- empty table would take any other for the look-up of one campaign, and read all that is open.
+-- The open launches, in the orders in which steps read them. Apart from the unique index by campaign, avoid an index on all
+-- open launches: a plan from an empty table would use it to look up one campaign, and read all open launches.
 create index if not exists launches_schedule_idx
     on campaign_runner.launches (scheduled_at, campaign_id) where closed_at is null;
 create index if not exists launches_ready_idx

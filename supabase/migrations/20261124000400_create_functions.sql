@@ -404,8 +404,8 @@ declare
     v_usual constant integer := cardinality(p_address_hashes) + p_twins_at_most;
 begin
     return query
-        -- One array for the index, which walks it in order: that takes half as long as a look for each address. Behind a
-        -- select, since the planner looks at each element of an array that it knows: a fifth of all.
+        -- One index scan over the array takes half as long as one look-up for each address. The sub-select hides the array
+        -- from the planner, which otherwise estimates each element: a fifth of the time.
         with usual as materialized (
             select c.id, campaign_runner.address_hash(c.organization_id, c.email::text) as hash
             from public.contacts c
@@ -478,7 +478,7 @@ rows 20000
 set search_path = pg_catalog, pg_temp
 -- A policy that hides contacts must be an error, never a smaller audience.
 set row_security = off
--- One plan for all ranges. The order above allows no other index, and planning took 1.5 ms, more than 100 contacts.
+-- One plan for all ranges: the order below allows no other index, and planning took 1.5 ms, more than 100 contacts.
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -594,7 +594,7 @@ begin
                 union all
                 select k.address, true, false from opt_outs k where not k.is_deleted
                 union all
-                -- Then one opt-out of each address, which is as good as all.
+                -- Where the limit was reached: one opt-out of each address, which is as good as all.
                 select a.address, true, false
                 from (select null::timestamptz as deleted_at) absent
                 cross join asked_addresses a
@@ -852,8 +852,8 @@ begin
         crowds as materialized (
             select f.address_hash from found_twins f group by f.address_hash having count(*) >= p_twins_at_most
         ),
-        -- Only of contacts that would get the mail themselves: where rules leave a third, that spares two thirds of the
-        -- probes. A twin that is no recipient takes no mail away from a contact with a lower id.
+        -- Only the twins of eligible contacts: where rules admit a third of the contacts, two thirds of the probes are spared.
+        -- A twin that is no recipient takes no mail away from a contact with a lower id.
         twins as materialized (
             select
                 t.*,
@@ -898,8 +898,8 @@ begin
             ) x
             where v_has_exclusions
         ),
-        -- Who competes for an address, the best first. A twin that has its row, because this pass is done with the twin or
-        -- because the mail is on its way, goes before the contacts of the range: they come too late.
+        -- The competitors for an address, with their rank. A twin has the rank 0 when this pass has synced the twin, or when
+        -- its mail is on its way. All other competitors have the rank 1.
         rivals as materialized (
             select i.contact_id, i.address, i.address_hash, 1 as place
             from in_range i
@@ -950,8 +950,8 @@ begin
             from rivals r
             join shared_hashes s on s.address_hash = r.address_hash
         ),
-        -- Contacts that go before all twins that were looked at, in a crowd. A wider look tells whether another twin takes
-        -- their mail away. In a pass of a launch that is rare: the other contacts of the crowd come after one that was seen.
+        -- Contacts of the range that beat every twin seen in a crowd. A wider search tells whether an unseen twin beats them.
+        -- A launch rarely needs the wider search: most contacts of a crowd lose to a twin that was seen.
         undecided as materialized (
             select r.contact_id
             from ranked r
@@ -1009,9 +1009,8 @@ as
     from (select null::text as mobile, null::text as first_name, null::text as last_name) absent
     cross join public.campaign_recipients r
     join (
-        -- The rules and the hashes of the included addresses, which may be many, in ascending order. Sorted by what no index
-        -- has, so that they are made below the sort, once for each campaign. Read for each recipient, 100,000 addresses
-        -- cost 390 ms a row.
+        -- The rules, and the hashes of the included addresses in ascending order. The sort by a value without an index
+        -- computes both once for each campaign. Computed for each recipient, 100,000 addresses cost 390 ms a row.
         select
             c.id,
             c.organization_id,
@@ -1126,8 +1125,8 @@ begin
 end;
 $$;
 comment on function campaign_runner.rules_versions(uuid[], tid[]) is
-    'Of each campaign with rules the transaction that wrote the rules last, and where their row is. The places where the '
-    'rows were make it faster; the result is the same without them.';
+    'For each campaign with rules: xmin and ctid of the row of its rules. p_places, the ctids of an earlier read, makes '
+    'the function faster and does not change the result.';
 
 
 -- 40_due/03_join_versions.sql
@@ -1197,7 +1196,7 @@ begin
                 deleted_at is null and archived_at is null as is_there
             from public.campaigns c
             where c.id = any (p_campaign_ids)
-                -- As a case, which no index is for: the planner took the index of all that are due.
+                -- No index matches the case: otherwise the planner scanned all due campaigns.
                 and case when c.status = 'scheduled' and c.scheduled_at <= p_now then true else false end
         ) campaign
         cross join lateral (
@@ -1269,8 +1268,8 @@ begin
             )
         )
         union all
-        -- A launch that goes on is finished, however long it takes. One that rested for so long, as while its campaign was
-        -- paused, is as late as one that did not begin.
+        -- A launch in progress never becomes late. A launch that rested for so long, as while its campaign was paused, is as
+        -- late as one that did not begin.
         select 'CR002', format(
             'The campaign is more than %s minutes late, so it was held. Schedule it again to launch it.',
             p_max_lateness_minutes
@@ -1367,7 +1366,7 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
 set enable_incremental_sort = off
--- Hash joins, but for the look-ups, which are nothing but nested loops.
+-- Hash joins only. A lateral look-up still becomes a nested loop.
 set enable_nestloop = off
 set plan_cache_mode = force_generic_plan
 as $$
@@ -1386,8 +1385,8 @@ begin
         v_from.campaigns_after_id := '00000000-0000-0000-0000-000000000000';
     end if;
 
-    -- All that are due would be too many to read where a hundred thousand wait: the newest, where those are that have just
-    -- become due and have no launch, and the next ones of a position that goes round, whose launches may have become ready.
+    -- A step reads two subsets of the due campaigns, since 100,000 may wait. The newest include the campaigns that have just
+    -- become due and have no launch. A position that goes round visits the others, whose launches may have become ready.
     with newest as materialized (
         select c.id
         from public.campaigns c
@@ -1424,8 +1423,8 @@ begin
         order by scheduled_at, id
         limit v_next_at_most + 1
     ),
-    -- With their launches, in one walk through both: where a hundred thousand wait, the launches in the same order are those
-    -- of the same campaigns. To look into the index for each took as long as all the rest.
+    -- Campaigns and launches are read in the same order and joined: where 100,000 wait, both reads cover the same campaigns.
+    -- One look into the index for each campaign took as long as all the rest.
     met as materialized (
         select
             n.id, n.organization_id, n.version, b.campaign_id is not null as is_beside,
@@ -1631,8 +1630,8 @@ begin
 end;
 $$;
 comment on function campaign_runner.open_launch(uuid) is
-    'The open launch of a campaign, made where there is none, for what is to be recorded of it before it begins. Raises '
-    'CR001 where a rival opens it.';
+    'Returns the open launch of a campaign, or creates one in the state opened, which can record a failure. Raises CR001 '
+    'where a rival opens it.';
 
 
 -- 50_launch/02_lock_launch.sql
@@ -1899,7 +1898,7 @@ begin
         outcome := 'through';
         return;
     end if;
-    -- Under the lock of a chunk, without which nothing sends the launch back.
+    -- Read under the chunk lock: restart_reconcile() needs every chunk lock.
     select * into v_launch from campaign_runner.launches l where l.id = p_launch_id;
     if v_launch.rules_hash is distinct from p_rules.hash then
         perform campaign_runner.restart_reconcile(p_launch_id);
@@ -2307,10 +2306,10 @@ declare
 begin
     select sum(s.contacts) into v_contacts from campaign_runner.launch_chunks s where s.launch_id = p_launch_id;
 
-    -- One chunk, where a step can reconcile all, so that the audience is exact as of the moment of sending. Otherwise
-    -- neighbours become one, by where their middles lie, up to a quarter of all: with eighths, whose contacts lie further
-    -- apart, and whose addresses are looked for by as many walks, 100,000 took a twentieth longer. And up to three quarters
-    -- of what a step can reconcile, since they may be longer by one chunk.
+    -- One chunk, where one step can reconcile the whole audience, which is exact then as of the moment of sending. Otherwise
+    -- neighbours are merged, grouped by their midpoints. A group holds up to a quarter of the audience: eighths took 5 %
+    -- longer for 100,000 contacts. A group holds up to three quarters of what a step can reconcile: a group may exceed its
+    -- limit by one chunk.
     with grouped as (
         select
             s.lo, s.hi, s.inserted,
@@ -2610,7 +2609,7 @@ set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 declare
-    -- Longer than any schedule of calls: what a reconcile read before such a rest speaks of other contacts.
+    -- Longer than any interval of calls. A reconcile that rested for longer begins again: the contacts have changed.
     v_stale_after constant interval := '1 day';
     v_campaign record;
     v_launch campaign_runner.launches;
@@ -2686,8 +2685,8 @@ begin
 end;
 $$;
 comment on function campaign_runner.advance_launch(uuid, uuid, uuid, text[], integer, boolean, integer, timestamptz) is
-    'Does the next bounded piece of work on one due campaign, on so many contacts, of which so many were evaluated '
-    'before. Outcome: launched, progressed, or laid_out: chunks wait for any step. Raises CR001 where another step '
+    'Does the next bounded piece of work on one due campaign. contacts: evaluated now; reconciled: those of them that were '
+    'generated before. Outcome: launched, progressed, or laid_out: chunks wait for any step. Raises CR001 where another step '
     'has it, CR004 where another transaction has locked it, CR003 where the piece does not fit and may not be split, '
     'and any error of the campaign''s own.';
 
@@ -2804,7 +2803,7 @@ begin
 end;
 $$;
 comment on function campaign_runner.open_run(uuid, uuid) is
-    'Enters a run that has something to report into the ledger, unless another step is about to.';
+    'Inserts a run that has outcomes into the ledger, unless another step is inserting the run.';
 
 
 -- 60_step/04_record_failure.sql
@@ -2854,7 +2853,7 @@ begin
     -- An edit starts the count again.
     v_attempts := case when v_launch.failed_version is distinct from p_version then 0 else v_launch.attempts end;
     if v_is_passing then
-        -- No failure of the campaign. It is told once it has lasted.
+        -- Not a failure of the campaign. The lock is told once it has lasted a minute.
         v_is_named := coalesce(v_launch.troubled_at < p_now - v_lasting_after, false);
         update campaign_runner.launches l
         set
@@ -2914,8 +2913,8 @@ exception
 end;
 $$;
 comment on function campaign_runner.record_failure(uuid, uuid, text, text, text, text, timestamptz) is
-    'Enters a failure of a campaign of this version into its launch, which then waits, and into the errors of the run. A lock is '
-    'entered once it has lasted a minute. What may be the database''s trouble is not counted as an attempt, unless '
+    'Records a failure of this version of a campaign in its launch, which then waits, and in the errors of the run. A lock is '
+    'recorded once it has lasted a minute. What may be the database''s trouble is not counted as an attempt, unless '
     'other campaigns were launched since. False: nothing was entered into the errors.';
 
 
@@ -3106,8 +3105,8 @@ begin
             closed_at = clock_timestamp(),
             waiting = null,
             next_attempt_at = null,
-            -- Where they do not go with their campaign. Rows that come later are somebody else's.
-            -- Of one that was only opened: what the launch before it left.
+            -- True where no cascade deleted the recipients. Later rows belong to others. An opened launch inherits what the
+            -- launch before it left.
             left_recipients = coalesce(l.generates, campaign_runner.would_generate(l.campaign_id))
                 and exists (select from public.campaign_recipients r where r.campaign_id = l.campaign_id)
         where l.id = any (array(
@@ -3166,7 +3165,7 @@ begin
                     v_code = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
                     v_table = table_name, v_column = column_name, v_constraint = constraint_name,
                     v_context = pg_exception_context;
-                -- A person's cancel is not ours to survive.
+                -- A person's cancel ends the whole step.
                 if v_code = '57014' and v_message = 'canceling statement due to user request' then
                     raise;
                 end if;
@@ -3203,7 +3202,7 @@ begin
                 v_busy := v_busy + (not v_record.is_recorded)::integer;
                 v_locked := v_locked + (v_record.is_recorded and v_code in ('CR004', '55P03'))::integer;
                 v_trouble := coalesce(v_trouble, v_record.trouble);
-                -- The timer does not fire twice in a statement: from here on there is only the way out.
+                -- statement_timeout fires once for each statement: end the step now.
                 if v_timed_out then
                     v_is_more_left := true;
                     exit;
@@ -3277,7 +3276,7 @@ begin
     perform set_config('lock_timeout', '5s', true);
     perform pg_advisory_xact_lock(campaign_runner.lock_key('run', p_run_id));
 
-    -- Closed even where no step got as far as to open it: one that is still on its way must find the door shut.
+    -- Close the run even where no step opened it: a step that is still on its way must find the run closed.
     insert into campaign_runner.runs (id, closed_at)
     values (p_run_id, clock_timestamp())
     on conflict (id) do update set closed_at = coalesce(runs.closed_at, excluded.closed_at);
@@ -3467,9 +3466,9 @@ begin
 end;
 $$;
 comment on function campaign_runner.preview_page(uuid, uuid, uuid, bigint, boolean, integer, campaign_runner.rules) is
-    'What a launch would make of up to p_max_rows contacts, by what it asks itself: how many it would insert, how many '
-    'recipients there would be (outsiders: those of them that are no contacts of the organization), the others by reason, '
-    'and the first recipients. next_from is where the next page begins, NULL after the last.';
+    'The outcome of a launch for up to p_max_rows contacts, by the function that a launch asks: the number of inserts, the '
+    'number of recipients (outsiders: recipients that are no contacts of the organization), the other contacts by reason, '
+    'and the first recipients. The next page begins at next_from, which is NULL after the last page.';
 
 
 -- 70_preview/02_due_page.sql
@@ -3561,8 +3560,8 @@ declare
     v_due record;
     v_obstacle record;
     v_page record;
-    -- Where the call before stopped, and what it had counted of that campaign. A text to the outside, as not every server
-    -- in between hands an object on as one.
+    -- The place where the previous call stopped, and its counts of that campaign. Callers get a text, since not every server
+    -- in between passes an object on as an object.
     v_cursor constant jsonb := p_cursor::jsonb;
     v_campaigns_at_once constant integer := 1000;
     v_scheduled_at timestamptz := coalesce((v_cursor ->> 'scheduled_at')::timestamptz, '-infinity');
@@ -3724,7 +3723,7 @@ begin
             select campaign_runner.fold(t.name::text)
             from public.contact_tags t
             where t.organization_id = v_organization_id
-                -- As a value, one look into the index for each tag: as a semijoin, with loops switched off, it would read
+                -- A scalar subquery looks into the index once for each tag. A semijoin, with loops switched off, would read
                 -- the assignments of all organizations.
                 and (
                     select true
@@ -3999,9 +3998,9 @@ begin
 end;
 $$;
 comment on function public.campaign_runner_preview_campaign(uuid, uuid, text[], integer, integer, text) is
-    'Whom the campaign, of whatever status, would have as recipients if it were launched now, up to p_max_rows contacts in '
-    'each call: pass the cursor that came back until it is null, then `preview` is there. Each call sees the contacts of '
-    'its own moment; where the rules or the schedule were changed in between it begins anew.';
+    'The recipients that the campaign, of any status, would have if it were launched now. Each call reads up to p_max_rows '
+    'contacts, as of its own moment. Pass the returned cursor until it is null: the last answer has `preview`. A change of '
+    'the rules or the schedule between two calls makes the preview begin anew.';
 
 
 -- 80_health/01_contact_count.sql
@@ -4071,10 +4070,10 @@ return case
     else (p_launch).state
 end;
 comment on function campaign_runner.condition(campaign_runner.launches, text, boolean, boolean) is
-    'What a launch is at, of a campaign with this status (NULL: deleted). launched and abandoned: over; taken_over: a '
+    'The condition of a launch whose campaign has this status (NULL: deleted). launched and abandoned: over; taken_over: a '
     'person set the campaign to sending in the middle of the launch; resting: the campaign is not due; held and '
-    'needs_attention: waits for a person; ready: such a launch whose cause has gone; failing: failed, and tried again by '
-    'itself; else generating or reconciling.';
+    'needs_attention: waits for a person; ready: waited for a person, and the cause is gone; failing: failed, and tried '
+    'again by itself; else the state, such as generating or reconciling.';
 
 
 -- 80_health/03_open_launches.sql
@@ -4275,8 +4274,8 @@ set row_security = off
 as $$
 #variable_conflict use_column
 begin
-    -- Not the age of the schedule: the runner works on a launch, or has tried it. And not of all due campaigns: where
-    -- nothing calls the runner, these are all campaigns.
+    -- A launch counts from its last work, not from its schedule: the runner works on the launch, or has tried it. The number
+    -- of campaigns is bounded: where nothing calls the runner, all campaigns become due.
     return query
         with scheduled_campaigns as materialized (
             -- A schedule of '-infinity' has no age, and would hide the others.
@@ -4581,8 +4580,8 @@ set row_security = off
 set jit = off
 -- A lock on a table is told, and not waited for.
 set lock_timeout = '2s'
--- For all that it calls too. Where a page is short, its index must be read in its order: at a million held launches a bitmap
--- of them took 6 s. And a plan that was made while a table was small is kept.
+-- These hold for the functions that this one calls, too. A short page must read its index in the order of the index: a bitmap
+-- of a million held launches took 6 s. A session keeps a plan that it made while a table was small.
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
@@ -4791,8 +4790,8 @@ declare
     v_message text;
     v_launch_ids bigint[];
 begin
-    -- An abandoned launch that left recipients is how the next launch knows that these are not all. It is kept until one
-    -- has decided, and what came after it is kept until it has gone: the last closed launch is the one that is asked.
+    -- An abandoned launch that left recipients tells the next launch that the recipients are incomplete. The row stays until
+    -- a later launch has decided. Later rows stay until the row is gone, since a launch asks the last closed launch alone.
     v_launch_ids := array(
         select l.id
         from campaign_runner.launches l
@@ -4871,7 +4870,7 @@ begin
     return query
         with needed (name, table_name, columns, definition) as (
             values
-                -- Without columns: one that is known by its name alone, as it has a condition or an expression.
+                -- NULL for the columns: the index has a condition or an expression, and is known by its name alone.
                 ('campaign_runner_due_idx', 'public.campaigns', null, '(scheduled_at, id) where status = ''scheduled'''),
                 (
                     'campaign_runner_contacts_idx', 'public.contacts', array['organization_id', 'id'],
@@ -5162,7 +5161,7 @@ begin
         when 'tenants' then array(
             select c.id from campaign_runner.scheduled_campaigns(v_at_most) c where c.organization_id is null
         )
-        -- That were launched in the last week, to no recipient, or past an exclusion that matched nothing.
+        -- Launches of the last week with no recipient, with no pending one, or with an exclusion that matched nothing.
         when 'launches' then array(
             select l.campaign_id
             from campaign_runner.launches l
@@ -5279,7 +5278,7 @@ set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 begin
-    -- Only the branch that is taken is planned: what is not there fails by itself, and not with all the others.
+    -- Postgres plans only the branch that is taken: a missing object makes one check fail, and not all checks.
     case p_check
         when 'version' then
             return to_jsonb(campaign_runner.schema_version());

@@ -66,7 +66,7 @@ class ServiceContext(BaseModel):
 class ReportLocation(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    filePath: Annotated[str, Field(pattern=r"runner/\w+\.py$")]
+    filePath: Annotated[str, Field(pattern=r"runner/(\w+/)?\w+\.py$")]
     lineNumber: Number
     functionName: str
 
@@ -99,6 +99,13 @@ class CampaignLaunched(Line):
     campaign_id: UUID
     organization_id: UUID
     recipients: Number
+
+
+class CampaignLaunchedWithWarning(Line):
+    event: Literal["campaign_launched_with_warning"]
+    severity: Literal["WARNING"]
+    run_id: UUID
+    campaign_id: UUID
 
 
 class CampaignFailed(Line):
@@ -173,6 +180,7 @@ class Reported(Line):
 Event = Annotated[
     DatabaseCalled
     | CampaignLaunched
+    | CampaignLaunchedWithWarning
     | CampaignFailed
     | CampaignStuck
     | SettingMisspelt

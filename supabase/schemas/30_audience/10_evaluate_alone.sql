@@ -11,7 +11,7 @@ rows 20000
 set search_path = pg_catalog, pg_temp
 -- A policy that hides contacts must be an error, never a smaller audience.
 set row_security = off
--- One plan for all ranges. The order above allows no other index, and planning took 1.5 ms, more than 100 contacts.
+-- One plan for all ranges: the order below allows no other index, and planning took 1.5 ms, more than 100 contacts.
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -127,7 +127,7 @@ begin
                 union all
                 select k.address, true, false from opt_outs k where not k.is_deleted
                 union all
-                -- Then one opt-out of each address, which is as good as all.
+                -- Where the limit was reached: one opt-out of each address, which is as good as all.
                 select a.address, true, false
                 from (select null::timestamptz as deleted_at) absent
                 cross join asked_addresses a

@@ -60,8 +60,8 @@ begin
         crowds as materialized (
             select f.address_hash from found_twins f group by f.address_hash having count(*) >= p_twins_at_most
         ),
-        -- Only of contacts that would get the mail themselves: where rules leave a third, that spares two thirds of the
-        -- probes. A twin that is no recipient takes no mail away from a contact with a lower id.
+        -- Only the twins of eligible contacts: where rules admit a third of the contacts, two thirds of the probes are spared.
+        -- A twin that is no recipient takes no mail away from a contact with a lower id.
         twins as materialized (
             select
                 t.*,
@@ -106,8 +106,8 @@ begin
             ) x
             where v_has_exclusions
         ),
-        -- Who competes for an address, the best first. A twin that has its row, because this pass is done with the twin or
-        -- because the mail is on its way, goes before the contacts of the range: they come too late.
+        -- The competitors for an address, with their rank. A twin has the rank 0 when this pass has synced the twin, or when
+        -- its mail is on its way. All other competitors have the rank 1.
         rivals as materialized (
             select i.contact_id, i.address, i.address_hash, 1 as place
             from in_range i
@@ -158,8 +158,8 @@ begin
             from rivals r
             join shared_hashes s on s.address_hash = r.address_hash
         ),
-        -- Contacts that go before all twins that were looked at, in a crowd. A wider look tells whether another twin takes
-        -- their mail away. In a pass of a launch that is rare: the other contacts of the crowd come after one that was seen.
+        -- Contacts of the range that beat every twin seen in a crowd. A wider search tells whether an unseen twin beats them.
+        -- A launch rarely needs the wider search: most contacts of a crowd lose to a twin that was seen.
         undecided as materialized (
             select r.contact_id
             from ranked r

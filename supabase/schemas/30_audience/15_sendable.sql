@@ -13,9 +13,8 @@ as
     from (select null::text as mobile, null::text as first_name, null::text as last_name) absent
     cross join public.campaign_recipients r
     join (
-        -- The rules and the hashes of the included addresses, which may be many, in ascending order. Sorted by what no index
-        -- has, so that they are made below the sort, once for each campaign. Read for each recipient, 100,000 addresses
-        -- cost 390 ms a row.
+        -- The rules, and the hashes of the included addresses in ascending order. The sort by a value without an index
+        -- computes both once for each campaign. Computed for each recipient, 100,000 addresses cost 390 ms a row.
         select
             c.id,
             c.organization_id,

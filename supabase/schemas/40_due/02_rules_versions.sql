@@ -33,5 +33,5 @@ begin
 end;
 $$;
 comment on function campaign_runner.rules_versions(uuid[], tid[]) is
-    'Of each campaign with rules the transaction that wrote the rules last, and where their row is. The places where the '
-    'rows were make it faster; the result is the same without them.';
+    'For each campaign with rules: xmin and ctid of the row of its rules. p_places, the ctids of an earlier read, makes '
+    'the function faster and does not change the result.';

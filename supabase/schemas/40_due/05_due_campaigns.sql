@@ -24,7 +24,7 @@ begin
                 deleted_at is null and archived_at is null as is_there
             from public.campaigns c
             where c.id = any (p_campaign_ids)
-                -- As a case, which no index is for: the planner took the index of all that are due.
+                -- No index matches the case: otherwise the planner scanned all due campaigns.
                 and case when c.status = 'scheduled' and c.scheduled_at <= p_now then true else false end
         ) campaign
         cross join lateral (

@@ -25,8 +25,8 @@ begin
             )
         )
         union all
-        -- A launch that goes on is finished, however long it takes. One that rested for so long, as while its campaign was
-        -- paused, is as late as one that did not begin.
+        -- A launch in progress never becomes late. A launch that rested for so long, as while its campaign was paused, is as
+        -- late as one that did not begin.
         select 'CR002', format(
             'The campaign is more than %s minutes late, so it was held. Schedule it again to launch it.',
             p_max_lateness_minutes

@@ -18,7 +18,7 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
 set enable_incremental_sort = off
--- Hash joins, but for the look-ups, which are nothing but nested loops.
+-- Hash joins only. A lateral look-up still becomes a nested loop.
 set enable_nestloop = off
 set plan_cache_mode = force_generic_plan
 as $$
@@ -37,8 +37,8 @@ begin
         v_from.campaigns_after_id := '00000000-0000-0000-0000-000000000000';
     end if;
 
-    -- All that are due would be too many to read where a hundred thousand wait: the newest, where those are that have just
-    -- become due and have no launch, and the next ones of a position that goes round, whose launches may have become ready.
+    -- A step reads two subsets of the due campaigns, since 100,000 may wait. The newest include the campaigns that have just
+    -- become due and have no launch. A position that goes round visits the others, whose launches may have become ready.
     with newest as materialized (
         select c.id
         from public.campaigns c
@@ -75,8 +75,8 @@ begin
         order by scheduled_at, id
         limit v_next_at_most + 1
     ),
-    -- With their launches, in one walk through both: where a hundred thousand wait, the launches in the same order are those
-    -- of the same campaigns. To look into the index for each took as long as all the rest.
+    -- Campaigns and launches are read in the same order and joined: where 100,000 wait, both reads cover the same campaigns.
+    -- One look into the index for each campaign took as long as all the rest.
     met as materialized (
         select
             n.id, n.organization_id, n.version, b.campaign_id is not null as is_beside,

@@ -23,5 +23,5 @@ begin
 end;
 $$;
 comment on function campaign_runner.open_launch(uuid) is
-    'The open launch of a campaign, made where there is none, for what is to be recorded of it before it begins. Raises '
-    'CR001 where a rival opens it.';
+    'Returns the open launch of a campaign, or creates one in the state opened, which can record a failure. Raises CR001 '
+    'where a rival opens it.';

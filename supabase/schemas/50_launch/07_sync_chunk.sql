@@ -42,7 +42,7 @@ begin
         outcome := 'through';
         return;
     end if;
-    -- Under the lock of a chunk, without which nothing sends the launch back.
+    -- Read under the chunk lock: restart_reconcile() needs every chunk lock.
     select * into v_launch from campaign_runner.launches l where l.id = p_launch_id;
     if v_launch.rules_hash is distinct from p_rules.hash then
         perform campaign_runner.restart_reconcile(p_launch_id);

@@ -13,10 +13,10 @@ declare
 begin
     select sum(s.contacts) into v_contacts from campaign_runner.launch_chunks s where s.launch_id = p_launch_id;
 
-    -- One chunk, where a step can reconcile all, so that the audience is exact as of the moment of sending. Otherwise
-    -- neighbours become one, by where their middles lie, up to a quarter of all: with eighths, whose contacts lie further
-    -- apart, and whose addresses are looked for by as many walks, 100,000 took a twentieth longer. And up to three quarters
-    -- of what a step can reconcile, since they may be longer by one chunk.
+    -- One chunk, where one step can reconcile the whole audience, which is exact then as of the moment of sending. Otherwise
+    -- neighbours are merged, grouped by their midpoints. A group holds up to a quarter of the audience: eighths took 5 %
+    -- longer for 100,000 contacts. A group holds up to three quarters of what a step can reconcile: a group may exceed its
+    -- limit by one chunk.
     with grouped as (
         select
             s.lo, s.hi, s.inserted,

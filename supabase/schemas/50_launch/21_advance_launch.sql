@@ -17,7 +17,7 @@ set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 declare
-    -- Longer than any schedule of calls: what a reconcile read before such a rest speaks of other contacts.
+    -- Longer than any interval of calls. A reconcile that rested for longer begins again: the contacts have changed.
     v_stale_after constant interval := '1 day';
     v_campaign record;
     v_launch campaign_runner.launches;
@@ -93,7 +93,7 @@ begin
 end;
 $$;
 comment on function campaign_runner.advance_launch(uuid, uuid, uuid, text[], integer, boolean, integer, timestamptz) is
-    'Does the next bounded piece of work on one due campaign, on so many contacts, of which so many were evaluated '
-    'before. Outcome: launched, progressed, or laid_out: chunks wait for any step. Raises CR001 where another step '
+    'Does the next bounded piece of work on one due campaign. contacts: evaluated now; reconciled: those of them that were '
+    'generated before. Outcome: launched, progressed, or laid_out: chunks wait for any step. Raises CR001 where another step '
     'has it, CR004 where another transaction has locked it, CR003 where the piece does not fit and may not be split, '
     'and any error of the campaign''s own.';

@@ -20,4 +20,4 @@ begin
 end;
 $$;
 comment on function campaign_runner.open_run(uuid, uuid) is
-    'Enters a run that has something to report into the ledger, unless another step is about to.';
+    'Inserts a run that has outcomes into the ledger, unless another step is inserting the run.';

@@ -43,7 +43,7 @@ begin
     -- An edit starts the count again.
     v_attempts := case when v_launch.failed_version is distinct from p_version then 0 else v_launch.attempts end;
     if v_is_passing then
-        -- No failure of the campaign. It is told once it has lasted.
+        -- Not a failure of the campaign. The lock is told once it has lasted a minute.
         v_is_named := coalesce(v_launch.troubled_at < p_now - v_lasting_after, false);
         update campaign_runner.launches l
         set
@@ -103,6 +103,6 @@ exception
 end;
 $$;
 comment on function campaign_runner.record_failure(uuid, uuid, text, text, text, text, timestamptz) is
-    'Enters a failure of a campaign of this version into its launch, which then waits, and into the errors of the run. A lock is '
-    'entered once it has lasted a minute. What may be the database''s trouble is not counted as an attempt, unless '
+    'Records a failure of this version of a campaign in its launch, which then waits, and in the errors of the run. A lock is '
+    'recorded once it has lasted a minute. What may be the database''s trouble is not counted as an attempt, unless '
     'other campaigns were launched since. False: nothing was entered into the errors.';

@@ -84,8 +84,8 @@ begin
             closed_at = clock_timestamp(),
             waiting = null,
             next_attempt_at = null,
-            -- Where they do not go with their campaign. Rows that come later are somebody else's.
-            -- Of one that was only opened: what the launch before it left.
+            -- True where no cascade deleted the recipients. Later rows belong to others. An opened launch inherits what the
+            -- launch before it left.
             left_recipients = coalesce(l.generates, campaign_runner.would_generate(l.campaign_id))
                 and exists (select from public.campaign_recipients r where r.campaign_id = l.campaign_id)
         where l.id = any (array(
@@ -144,7 +144,7 @@ begin
                     v_code = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
                     v_table = table_name, v_column = column_name, v_constraint = constraint_name,
                     v_context = pg_exception_context;
-                -- A person's cancel is not ours to survive.
+                -- A person's cancel ends the whole step.
                 if v_code = '57014' and v_message = 'canceling statement due to user request' then
                     raise;
                 end if;
@@ -181,7 +181,7 @@ begin
                 v_busy := v_busy + (not v_record.is_recorded)::integer;
                 v_locked := v_locked + (v_record.is_recorded and v_code in ('CR004', '55P03'))::integer;
                 v_trouble := coalesce(v_trouble, v_record.trouble);
-                -- The timer does not fire twice in a statement: from here on there is only the way out.
+                -- statement_timeout fires once for each statement: end the step now.
                 if v_timed_out then
                     v_is_more_left := true;
                     exit;

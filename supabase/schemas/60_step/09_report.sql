@@ -15,7 +15,7 @@ begin
     perform set_config('lock_timeout', '5s', true);
     perform pg_advisory_xact_lock(campaign_runner.lock_key('run', p_run_id));
 
-    -- Closed even where no step got as far as to open it: one that is still on its way must find the door shut.
+    -- Close the run even where no step opened it: a step that is still on its way must find the run closed.
     insert into campaign_runner.runs (id, closed_at)
     values (p_run_id, clock_timestamp())
     on conflict (id) do update set closed_at = coalesce(runs.closed_at, excluded.closed_at);

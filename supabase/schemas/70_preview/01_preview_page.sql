@@ -59,6 +59,6 @@ begin
 end;
 $$;
 comment on function campaign_runner.preview_page(uuid, uuid, uuid, bigint, boolean, integer, campaign_runner.rules) is
-    'What a launch would make of up to p_max_rows contacts, by what it asks itself: how many it would insert, how many '
-    'recipients there would be (outsiders: those of them that are no contacts of the organization), the others by reason, '
-    'and the first recipients. next_from is where the next page begins, NULL after the last.';
+    'The outcome of a launch for up to p_max_rows contacts, by the function that a launch asks: the number of inserts, the '
+    'number of recipients (outsiders: recipients that are no contacts of the organization), the other contacts by reason, '
+    'and the first recipients. The next page begins at next_from, which is NULL after the last page.';

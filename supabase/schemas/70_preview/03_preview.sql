@@ -22,8 +22,8 @@ declare
     v_due record;
     v_obstacle record;
     v_page record;
-    -- Where the call before stopped, and what it had counted of that campaign. A text to the outside, as not every server
-    -- in between hands an object on as one.
+    -- The place where the previous call stopped, and its counts of that campaign. Callers get a text, since not every server
+    -- in between passes an object on as an object.
     v_cursor constant jsonb := p_cursor::jsonb;
     v_campaigns_at_once constant integer := 1000;
     v_scheduled_at timestamptz := coalesce((v_cursor ->> 'scheduled_at')::timestamptz, '-infinity');

@@ -52,7 +52,7 @@ begin
             select campaign_runner.fold(t.name::text)
             from public.contact_tags t
             where t.organization_id = v_organization_id
-                -- As a value, one look into the index for each tag: as a semijoin, with loops switched off, it would read
+                -- A scalar subquery looks into the index once for each tag. A semijoin, with loops switched off, would read
                 -- the assignments of all organizations.
                 and (
                     select true

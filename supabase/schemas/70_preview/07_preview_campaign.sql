@@ -150,6 +150,6 @@ begin
 end;
 $$;
 comment on function public.campaign_runner_preview_campaign(uuid, uuid, text[], integer, integer, text) is
-    'Whom the campaign, of whatever status, would have as recipients if it were launched now, up to p_max_rows contacts in '
-    'each call: pass the cursor that came back until it is null, then `preview` is there. Each call sees the contacts of '
-    'its own moment; where the rules or the schedule were changed in between it begins anew.';
+    'The recipients that the campaign, of any status, would have if it were launched now. Each call reads up to p_max_rows '
+    'contacts, as of its own moment. Pass the returned cursor until it is null: the last answer has `preview`. A change of '
+    'the rules or the schedule between two calls makes the preview begin anew.';

@@ -16,7 +16,7 @@ return case
     else (p_launch).state
 end;
 comment on function campaign_runner.condition(campaign_runner.launches, text, boolean, boolean) is
-    'What a launch is at, of a campaign with this status (NULL: deleted). launched and abandoned: over; taken_over: a '
+    'The condition of a launch whose campaign has this status (NULL: deleted). launched and abandoned: over; taken_over: a '
     'person set the campaign to sending in the middle of the launch; resting: the campaign is not due; held and '
-    'needs_attention: waits for a person; ready: such a launch whose cause has gone; failing: failed, and tried again by '
-    'itself; else generating or reconciling.';
+    'needs_attention: waits for a person; ready: waited for a person, and the cause is gone; failing: failed, and tried '
+    'again by itself; else the state, such as generating or reconciling.';

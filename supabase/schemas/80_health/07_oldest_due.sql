@@ -14,8 +14,8 @@ set row_security = off
 as $$
 #variable_conflict use_column
 begin
-    -- Not the age of the schedule: the runner works on a launch, or has tried it. And not of all due campaigns: where
-    -- nothing calls the runner, these are all campaigns.
+    -- A launch counts from its last work, not from its schedule: the runner works on the launch, or has tried it. The number
+    -- of campaigns is bounded: where nothing calls the runner, all campaigns become due.
     return query
         with scheduled_campaigns as materialized (
             -- A schedule of '-infinity' has no age, and would hide the others.

@@ -12,8 +12,8 @@ set row_security = off
 set jit = off
 -- A lock on a table is told, and not waited for.
 set lock_timeout = '2s'
--- For all that it calls too. Where a page is short, its index must be read in its order: at a million held launches a bitmap
--- of them took 6 s. And a plan that was made while a table was small is kept.
+-- These hold for the functions that this one calls, too. A short page must read its index in the order of the index: a bitmap
+-- of a million held launches took 6 s. A session keeps a plan that it made while a table was small.
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$

@@ -16,8 +16,8 @@ declare
     v_message text;
     v_launch_ids bigint[];
 begin
-    -- An abandoned launch that left recipients is how the next launch knows that these are not all. It is kept until one
-    -- has decided, and what came after it is kept until it has gone: the last closed launch is the one that is asked.
+    -- An abandoned launch that left recipients tells the next launch that the recipients are incomplete. The row stays until
+    -- a later launch has decided. Later rows stay until the row is gone, since a launch asks the last closed launch alone.
     v_launch_ids := array(
         select l.id
         from campaign_runner.launches l

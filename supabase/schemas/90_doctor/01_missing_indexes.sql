@@ -8,7 +8,7 @@ begin
     return query
         with needed (name, table_name, columns, definition) as (
             values
-                -- Without columns: one that is known by its name alone, as it has a condition or an expression.
+                -- NULL for the columns: the index has a condition or an expression, and is known by its name alone.
                 ('campaign_runner_due_idx', 'public.campaigns', null, '(scheduled_at, id) where status = ''scheduled'''),
                 (
                     'campaign_runner_contacts_idx', 'public.contacts', array['organization_id', 'id'],

@@ -19,7 +19,7 @@ begin
         when 'tenants' then array(
             select c.id from campaign_runner.scheduled_campaigns(v_at_most) c where c.organization_id is null
         )
-        -- That were launched in the last week, to no recipient, or past an exclusion that matched nothing.
+        -- Launches of the last week with no recipient, with no pending one, or with an exclusion that matched nothing.
         when 'launches' then array(
             select l.campaign_id
             from campaign_runner.launches l

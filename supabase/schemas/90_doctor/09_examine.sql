@@ -10,7 +10,7 @@ set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 begin
-    -- Only the branch that is taken is planned: what is not there fails by itself, and not with all the others.
+    -- Postgres plans only the branch that is taken: a missing object makes one check fail, and not all checks.
     case p_check
         when 'version' then
             return to_jsonb(campaign_runner.schema_version());
