@@ -26,7 +26,7 @@ from runner.run.deadline import READ_SECONDS
 from runner.run.retry import persistently
 from runner.settings import Settings
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 2.0  # an operator waits
 
 _COLORS = {"ok": "green", "warning": "yellow", "problem": "red"}
 

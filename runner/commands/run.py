@@ -80,7 +80,9 @@ def _report(report: RunReport, *, dry_run: bool) -> str:
         rows = [(c.name, f"{c.recipient_count:,}", str(c.campaign_id)) for c in result.campaigns]
         lines += [listing(HEAD, rows), ""]
     for failure in result.errors:
-        lines += ["Not launched:", f"  {failure.campaign_id}", *wrapped(failure.error, 2), ""]
+        name = report.names.get(failure.campaign_id)
+        head = "Not launched:" if name is None else f"Not launched: {short(name, 60)}"
+        lines += [head, f"  {failure.campaign_id}", *wrapped(failure.error, 2), ""]
     for warning in report.warnings:
         for sentence in warning.sentences():
             lines += [

@@ -5,8 +5,8 @@ RunResult is the HTTP answer of a run; that of `campaign_runner_report` has warn
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Self
 from uuid import UUID
 
@@ -82,9 +82,15 @@ class LaunchWarning(BaseModel):
 
 
 class ReportResult(RunResult):
-    """The answer of `campaign_runner_report`: the result, and warnings for the log."""
+    """The result of `campaign_runner_report`: the result of the run, warnings for the log, and names for a person.
+
+    `names`: of the campaigns in `errors`, as far as they have one.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     warnings: tuple[LaunchWarning, ...] = ()
+    names: dict[UUID, StrictStr] = Field(default_factory=dict)
 
     @property
     def result(self) -> RunResult:
@@ -136,3 +142,4 @@ class RunReport:
     result: RunResult
     complete: bool
     warnings: tuple[LaunchWarning, ...] = ()
+    names: Mapping[UUID, str] = field(default_factory=dict)  # of the campaigns in its errors, where they are known

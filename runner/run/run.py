@@ -49,7 +49,13 @@ class Run:
         with log.bound(run_id=self._run_id, organization_id=self._organization_id):
             self._workers.work(self._concurrency)
             answer = ReportResult.of() if self._was_idle() else self._reported()
-            report = RunReport(self._run_id, answer.result, complete=self._workers.complete, warnings=answer.warnings)
+            report = RunReport(
+                self._run_id,
+                answer.result,
+                complete=self._workers.complete,
+                warnings=answer.warnings,
+                names=answer.names,
+            )
             self._log(report)
             return report
 

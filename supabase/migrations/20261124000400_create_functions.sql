@@ -3332,6 +3332,12 @@ begin
                         select from campaign_runner.launches later
                         where later.run_id = p_run_id and later.campaign_id = e.campaign_id
                     )
+            ),
+            'names', (
+                select coalesce(jsonb_object_agg(c.id, c.name), '{}')
+                from public.campaigns c
+                where c.id = any (array(select e.campaign_id from campaign_runner.run_errors e where e.run_id = p_run_id))
+                    and c.name is not null
             )
         )
         from campaign_runner.launches l
@@ -3340,8 +3346,8 @@ begin
 end;
 $$;
 comment on function public.campaign_runner_report(uuid) is
-    'Closes a run and tells what it launched and what it could not: the body of the HTTP answer, and warnings for the log. '
-    'Safe to repeat.';
+    'Closes a run and tells what it launched and what it could not: the body of the HTTP answer, warnings for the log, and '
+    'the names of the campaigns that it could not launch. Safe to repeat.';
 
 
 -- 60_step/10_retry.sql

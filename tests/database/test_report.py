@@ -83,6 +83,18 @@ def test_the_errors_of_a_run_are_in_its_report_only(organization: UUID, factory:
     assert second.launch() == NOTHING
 
 
+def test_a_report_names_the_campaigns_that_could_not_be_launched(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    strange = factory.organization()
+    named, nameless = factory.campaign(strange, name="Spring"), factory.campaign(strange)
+    database.execute("alter table campaigns alter name drop not null")
+    database.execute("update campaigns set name = null where id = %s", (nameless,))
+    run = automation()
+    assert len(run.launch()["errors"]) == 2
+    assert run.names == {str(named): "Spring"}
+
+
 def test_a_campaign_that_is_deleted_after_its_launch_is_still_in_the_report(
     organization: UUID, factory: Factory, automation: Automate
 ) -> None:

@@ -133,7 +133,7 @@ def test_the_crontab_line_prints_what_could_not_be_launched(service: Service, ma
         output = cron_line(machine, tmp_path)
     finally:
         let_it_pass(service.database)
-    assert f"Not launched:\n  {campaign}" in output
+    assert f"Not launched: Campaign\n  {campaign}" in output
 
 
 def cron_line(machine: Path, folder: Path) -> str:

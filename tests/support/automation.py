@@ -88,9 +88,10 @@ class Automation:
         raise AssertionError(f"there is work left after {STEPS_AT_MOST} steps")
 
     def report(self) -> dict[str, Any]:
-        """The report, which closes the run. Its warnings, which are for the log, are kept aside."""
+        """The report, which closes the run. Its warnings, for the log, and names, for a person, are kept aside."""
         report = self._call("report", p_run_id=self.run_id)
         self.warnings = report.pop("warnings")
+        self.names = report.pop("names")
         return report
 
     def launch(self) -> dict[str, Any]:

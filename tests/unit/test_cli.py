@@ -42,6 +42,13 @@ def launches(environ: pytest.MonkeyPatch, api: FakeApi) -> FakeApi:
     return api
 
 
+def test_a_campaign_that_could_not_be_launched_has_its_name(launches: FakeApi) -> None:
+    launches.on("report", report(errors=(failure(),)) | {"names": {CAMPAIGN: "Spring\x1b sale"}})
+    head, id_, error, *_ = invoke("run").stdout.splitlines()
+    assert (head, id_.strip()) == ("Not launched: Spring? sale", CAMPAIGN)
+    assert error.strip() == "The audience is too large."
+
+
 def test_what_was_launched_is_shown_in_a_table(launches: FakeApi) -> None:
     result = invoke("run")
     assert result.exit_code == 0
