@@ -77,7 +77,7 @@ start() {
     else
         schedule_health create
     fi
-    step "An alert when the ticks cease"
+    step "An alert when the calls cease"
     if ! found gcloud logging metrics list --filter="name=$TICKS_METRIC" --format="value(name)"; then
         run gcloud logging metrics create $TICKS_METRIC --description="Answers of 200 to Cloud Scheduler" \
             --log-filter="$ticks"

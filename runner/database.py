@@ -39,7 +39,7 @@ from runner.settings import Settings
 from runner.version import __version__
 
 CONNECT_SECONDS = 5.0
-# The pool of the API drops idle connections, and to find one dropped costs a retry: do not keep them from tick to tick.
+# The pool of the API drops idle connections, and to find one dropped costs a retry: do not keep them from call to call.
 KEEPALIVE_SECONDS = 5.0
 # What the functions of the database take and return has a number, which the SQL refuses where it does not serve it.
 INTERFACE = 1

@@ -84,7 +84,7 @@ class Audiences(BaseModel):
     organizations: tuple[Organization, ...]
 
 
-class Tick(BaseModel):
+class LastCall(BaseModel):
     """When something last called the runner, and with which settings."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -116,7 +116,7 @@ class Facts(BaseModel):
     recipients: Lack | None = None  # or with recipients that no launch wrote
     launches: Lack | None = None  # campaigns that were launched in the last week with something to look at
     audiences: Audiences | None = None
-    tick: Tick | None = None
+    last_call: LastCall | None = None
 
 
 class DoctorResult(BaseModel):

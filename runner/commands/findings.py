@@ -41,7 +41,7 @@ _CHECKS = {
     "system_user": "system user",
     "tenants": "schedules",
     "audiences": "contacts",
-    "tick": "calls",
+    "last_call": "calls",
 }
 
 
@@ -268,7 +268,7 @@ def _contacts(audiences: Audiences | None, *, is_known: bool) -> Iterator[Findin
 
 
 def _calls(facts: Facts, settings: Settings) -> Iterator[Finding]:
-    call = facts.tick
+    call = facts.last_call
     if call is None:
         return
     if call.seconds_ago is not None and call.seconds_ago <= CALL_SECONDS:

@@ -37,7 +37,7 @@ from runner.settings import HttpSettings
 
 PATHS = ("/", "/api/campaigns/run-automation")
 HEALTH_PATH = "/health"
-HEALTH_RETRY_SECONDS = 60  # the next tick may have mended it
+HEALTH_RETRY_SECONDS = 60  # the next call may have mended it
 BODY_BYTES = 16 * 1024
 
 _logger = logging.getLogger(__name__)

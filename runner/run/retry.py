@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 FIRST_SECONDS = 0.2
 LONGEST_SECONDS = 2.0
-PATIENCE_SECONDS = 10.0  # a restart of the API takes a few seconds; what takes longer is for the next tick
+PATIENCE_SECONDS = 10.0  # a restart of the API takes a few seconds; what takes longer is for the next call
 FEWEST_ATTEMPTS = 3  # even when they take longer than that
 
 

@@ -105,7 +105,7 @@ class Workers:
             alone = self._alone_since is not None and not self._under_way
             if alone and self._clock.now() - (self._alone_since or 0.0) >= ALONE_SECONDS:
                 self.held = self.last.busy if self.last else 0
-                self._complete = True  # another run is at them, or the next tick will be
+                self._complete = True  # another run is at them, or the next call will be
                 self._over.set()
             if self._over.is_set():
                 self._tell()

@@ -5332,7 +5332,7 @@ begin
         when 'audiences' then
             return campaign_runner.examine_audiences();
 
-        when 'tick' then
+        when 'last_call' then
             return (
                 select jsonb_build_object(
                     'seconds_ago', case when isfinite(t.at) then extract(epoch from clock_timestamp() - t.at) end,
@@ -5350,7 +5350,7 @@ end;
 $$;
 comment on function campaign_runner.examine(text, uuid, text[]) is
     'One thing that may be out of order, looked at in bounded time: version, functions, requirements, grants, writing, locks, indexes, '
-    'system_user, memberships, schedules, tenants, closed, recipients, launches, audiences or tick.';
+    'system_user, memberships, schedules, tenants, closed, recipients, launches, audiences or last_call.';
 
 
 -- 90_doctor/10_doctor.sql
@@ -5378,7 +5378,7 @@ begin
     perform campaign_runner.hold_version();
     foreach v_check in array array[
         'version', 'functions', 'requirements', 'grants', 'writing', 'locks', 'indexes', 'system_user', 'memberships', 'schedules',
-        'tenants', 'closed', 'recipients', 'launches', 'audiences', 'tick'
+        'tenants', 'closed', 'recipients', 'launches', 'audiences', 'last_call'
     ] loop
         begin
             v_facts := v_facts || jsonb_build_object(

@@ -42,12 +42,12 @@ def test_nothing_is_found_where_all_is_well(organization: UUID, factory: Factory
     automation().launch()
     factory.campaign(organization)
     found = dict(facts(automation()))
-    tick = found.pop("tick")
+    tick = found.pop("last_call")
     assert 0 <= tick["seconds_ago"] < 30
     assert tick["is_any_due"] is True
     run = automation(max_lateness_minutes=60)
     run.step()
-    tick = facts(run)["tick"]
+    tick = facts(run)["last_call"]
     assert (tick["system_user_id"], tick["system_user_roles"]) == (str(run.system_user), run.roles)
     assert tick["max_lateness_minutes"] == 60
     assert found == {
@@ -92,7 +92,7 @@ def test_what_is_broken_is_a_fact_and_the_only_one(
     run = automation()
     well = facts(run)
     database.execute(harm)
-    assert {**facts(run), "tick": None} == {**well, fact: value, "tick": None}
+    assert {**facts(run), "last_call": None} == {**well, fact: value, "last_call": None}
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_the_last_call_is_told_and_whether_a_campaign_waits_for_the_next_one(
 ) -> None:
     factory.campaign(organization, due_in=due_in)
     database.execute("update campaign_runner.last_call set at = " + last)
-    tick = facts(automation())["tick"]
+    tick = facts(automation())["last_call"]
     assert (tick["seconds_ago"] and tick["seconds_ago"] // 60) == minutes
     assert tick["is_any_due"] is (due_in < timedelta(0))
 

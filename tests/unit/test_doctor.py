@@ -64,7 +64,7 @@ def answer(errors: dict[str, str] | None = None, **facts: Any) -> dict[str, Any]
         "recipients": NO_LACK,
         "launches": NO_LACK,
         "audiences": FEW,
-        "tick": CALL,
+        "last_call": CALL,
     }
     return {"clock": FakeClock().time(), "facts": well | facts, "errors": errors or {}}
 
@@ -205,16 +205,16 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
         ({"audiences": contacts(malformed=1)}, "warning", "contacts", "1 address malformed", "Correct it"),
         ({"audiences": contacts(unknown=5)}, "warning", "contacts", "5 contacts without is_subscribed", "Set"),
         (
-            {"tick": CALL | {"seconds_ago": 1200, "is_any_due": True}},
+            {"last_call": CALL | {"seconds_ago": 1200, "is_any_due": True}},
             *("problem", "calls", "For 20 min nothing has called the runner, and campaigns are due."),
             "a trigger: ./deploy.sh start",
         ),
         (
-            {"tick": CALL | {"seconds_ago": 1200}},
+            {"last_call": CALL | {"seconds_ago": 1200}},
             *("warning", "calls", "For 20 min nothing has called the runner.", "a trigger: ./deploy.sh start"),
         ),
         (
-            {"tick": CALL | {"seconds_ago": None, "is_any_due": True, "system_user_id": None}},
+            {"last_call": CALL | {"seconds_ago": None, "is_any_due": True, "system_user_id": None}},
             *(
                 "problem",
                 "calls",
@@ -223,7 +223,7 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
             ),
         ),
         (
-            {"tick": CALL | {"system_user_id": ID, "max_lateness_minutes": 5}},
+            {"last_call": CALL | {"system_user_id": ID, "max_lateness_minutes": 5}},
             *("warning", "calls", "another SYSTEM_USER_ID, MAX_LATENESS_MINUTES than this shell"),
             "deploy.sh",
         ),
@@ -296,7 +296,7 @@ def test_campaigns_that_cannot_be_looked_at_are_a_problem_and_hide_nothing_else(
 
 
 def test_looks_that_a_lock_keeps_are_one_finding(project: FakeApi) -> None:
-    project.on("doctor", answer({"system_user": "55P03", "tick": "55P03"}, system_user=None, tick=None))
+    project.on("doctor", answer({"system_user": "55P03", "last_call": "55P03"}, system_user=None, last_call=None))
     [finding] = findings("problem")
     assert finding["message"].endswith("from being looked at: system user, calls.")
 
@@ -319,7 +319,7 @@ def test_no_line_but_a_remedy_is_wider_than_the_terminal(project: FakeApi, envir
 
 
 def test_warnings_alone_are_exit_code_0(project: FakeApi) -> None:
-    project.on("doctor", answer(tick=CALL | {"seconds_ago": None}))
+    project.on("doctor", answer(last_call=CALL | {"seconds_ago": None}))
     assert invoke("doctor").exit_code == 0
     assert [finding["check"] for finding in findings("warning")] == ["calls"]
 
@@ -390,7 +390,7 @@ def test_what_passes_is_tried_again(project: FakeApi) -> None:
 
 
 def test_a_look_that_failed_is_a_problem_with_its_code(project: FakeApi) -> None:
-    project.on("doctor", answer({"version": "42883", "tick": "53200"}, version=None, tick=None))
+    project.on("doctor", answer({"version": "42883", "last_call": "53200"}, version=None, last_call=None))
     first, second = findings("problem")
     assert (first["check"], second["check"]) == ("migrations", "calls")
     assert "SQLSTATE 42883" in first["message"]

@@ -58,7 +58,7 @@ begin
         when 'audiences' then
             return campaign_runner.examine_audiences();
 
-        when 'tick' then
+        when 'last_call' then
             return (
                 select jsonb_build_object(
                     'seconds_ago', case when isfinite(t.at) then extract(epoch from clock_timestamp() - t.at) end,
@@ -76,4 +76,4 @@ end;
 $$;
 comment on function campaign_runner.examine(text, uuid, text[]) is
     'One thing that may be out of order, looked at in bounded time: version, functions, requirements, grants, writing, locks, indexes, '
-    'system_user, memberships, schedules, tenants, closed, recipients, launches, audiences or tick.';
+    'system_user, memberships, schedules, tenants, closed, recipients, launches, audiences or last_call.';

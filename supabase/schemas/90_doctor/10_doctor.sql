@@ -21,7 +21,7 @@ begin
     perform campaign_runner.hold_version();
     foreach v_check in array array[
         'version', 'functions', 'requirements', 'grants', 'writing', 'locks', 'indexes', 'system_user', 'memberships', 'schedules',
-        'tenants', 'closed', 'recipients', 'launches', 'audiences', 'tick'
+        'tenants', 'closed', 'recipients', 'launches', 'audiences', 'last_call'
     ] loop
         begin
             v_facts := v_facts || jsonb_build_object(
