@@ -28,6 +28,12 @@ class Lack(BaseModel):
     named: tuple[UUID, ...]
 
 
+class Closed(Lack):
+    """The campaigns that are deleted, archived or closed. `columns`: those that keep the first one from being due."""
+
+    columns: tuple[StrictStr, ...] | None
+
+
 class Requirement(BaseModel):
     """What the project lacks; `remedy` is the SQL that mends it, or a sentence."""
 
@@ -112,7 +118,7 @@ class Facts(BaseModel):
     memberships: Lack | None = None  # organizations with scheduled campaigns
     schedules: Lack | None = None  # campaigns that are scheduled without a time,
     tenants: Lack | None = None  # without an organization,
-    closed: Lack | None = None  # deleted, or of a closed organization,
+    closed: Closed | None = None  # deleted, or of a closed organization,
     recipients: Lack | None = None  # or with recipients that no launch wrote
     launches: Lack | None = None  # campaigns that were launched in the last week with something to look at
     audiences: Audiences | None = None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from runner.commands.facts import Audiences, Blocker, DoctorResult, Facts
+from runner.commands.facts import Audiences, Blocker, Closed, DoctorResult, Facts
 from runner.commands.status import refusal, stuck_because
 from runner.commands.terminal import counted, duration, moment
 from runner.commands.troubles import TROUBLES, Severity
@@ -236,7 +236,10 @@ def _lists(facts: Facts) -> Iterator[Finding]:
         if lack is not None and lack.lacking:
             found = True
             number = f"{'At least ' if lack.is_cut else ''}{counted(lack.lacking, 'campaign')}"
-            yield _found(trouble, f"{number} {what}: {_named(lack.named, lack.lacking)}.", campaign_id=lack.named[0])
+            columns = lack.columns if isinstance(lack, Closed) else None
+            because = f" ({', '.join(columns)} of the first one)" if columns else ""
+            named = _named(lack.named, lack.lacking)
+            yield _found(trouble, f"{number} {what}{because}: {named}.", campaign_id=lack.named[0])
     if not found and all(lack is not None for _, lack, _ in lacks):
         yield Finding(
             "schedules", "ok", "Each scheduled campaign has a time and an organization, and no foreign recipients."

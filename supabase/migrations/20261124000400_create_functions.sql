@@ -1213,7 +1213,54 @@ comment on function campaign_runner.due_campaigns(uuid[], timestamptz) is
     'deleted, archived or closed.';
 
 
--- 40_due/06_permitted_organizations.sql
+-- 40_due/06_closing_columns.sql
+
+create or replace function campaign_runner.closing_columns(
+    p_campaign_id uuid
+)
+returns text[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+#variable_conflict use_column
+begin
+    -- These columns may be missing, see tagged_contacts().
+    return (
+        select array_remove(
+            array[
+                case when not campaign.is_live then 'campaigns.deleted_at' end,
+                case when not campaign.is_kept then 'campaigns.archived_at' end,
+                case when not organization.is_live then 'organizations.deleted_at' end,
+                case when not organization.is_kept then 'organizations.archived_at' end,
+                case when not organization.is_active then 'organizations.is_active' end
+            ],
+            null
+        )
+        from (
+            select null::timestamptz as deleted_at, null::timestamptz as archived_at, null::boolean as is_active
+        ) absent
+        cross join lateral (
+            select c.organization_id, deleted_at is null as is_live, archived_at is null as is_kept
+            from public.campaigns c
+            where c.id = p_campaign_id
+        ) campaign
+        cross join lateral (
+            select
+                deleted_at is null as is_live, archived_at is null as is_kept,
+                is_active::text is distinct from 'false' as is_active
+            from public.organizations o
+            where o.id = campaign.organization_id
+        ) organization
+    );
+end;
+$$;
+comment on function campaign_runner.closing_columns(uuid) is
+    'The columns whose values keep a campaign from being due, as deleted, archived or closed.';
+
+
+-- 40_due/07_permitted_organizations.sql
 
 create or replace function campaign_runner.permitted_organizations(
     p_organization_ids uuid[],
@@ -1239,7 +1286,7 @@ comment on function campaign_runner.permitted_organizations(uuid[], uuid, text[]
     'Those of the organizations of which the system user is a member in one of these roles.';
 
 
--- 40_due/07_obstacle.sql
+-- 40_due/08_obstacle.sql
 
 create or replace function campaign_runner.obstacle(
     p_organization_id uuid,
@@ -1288,7 +1335,7 @@ is
     'Launch and dry run both ask it.';
 
 
--- 40_due/08_is_ready.sql
+-- 40_due/09_is_ready.sql
 
 create or replace function campaign_runner.is_ready(
     p_waiting text,
@@ -1312,7 +1359,7 @@ comment on function campaign_runner.is_ready(text, timestamptz, text, text, text
     'the system user became a member.';
 
 
--- 40_due/09_is_launch_ready.sql
+-- 40_due/10_is_launch_ready.sql
 
 create or replace function campaign_runner.is_launch_ready(
     p_launch campaign_runner.launches,
@@ -1344,7 +1391,7 @@ comment on function campaign_runner.is_launch_ready(campaign_runner.launches, uu
     'is_ready() for one launch, which reads the version of the campaign and the membership itself.';
 
 
--- 40_due/10_find_work.sql
+-- 40_due/11_find_work.sql
 
 create or replace function campaign_runner.find_work(
     p_organization_id uuid,
@@ -5201,7 +5248,10 @@ begin
     end;
     return jsonb_build_object(
         'is_cut', cardinality(v_found) >= v_at_most, 'lacking', cardinality(v_found), 'named', to_jsonb(v_found[1:5])
-    );
+    ) || case when p_check = 'closed'
+        then jsonb_build_object('columns', to_jsonb(campaign_runner.closing_columns(v_found[1])))
+        else '{}'
+    end;
 end;
 $$;
 comment on function campaign_runner.examine_campaigns(text) is

@@ -62,7 +62,7 @@ def test_nothing_is_found_where_all_is_well(organization: UUID, factory: Factory
         "memberships": {"is_cut": False, "lacking": 0, "named": []},
         "schedules": {"is_cut": False, "lacking": 0, "named": []},
         "tenants": {"is_cut": False, "lacking": 0, "named": []},
-        "closed": {"is_cut": False, "lacking": 0, "named": []},
+        "closed": {"is_cut": False, "lacking": 0, "named": [], "columns": None},
         "recipients": {"is_cut": False, "lacking": 0, "named": []},
         "launches": {"is_cut": False, "lacking": 0, "named": []},
         "audiences": {"contacts": 3, "is_sample": False, "organizations": []},
@@ -182,7 +182,12 @@ def test_a_campaign_of_a_closed_organization_is_named(
     assert facts(automation())["closed"]["lacking"] == 0
     database.execute("alter table organizations add deleted_at timestamptz")
     database.execute("update organizations set deleted_at = now() where id = %s", (organization,))
-    assert facts(automation())["closed"] == {"is_cut": False, "lacking": 1, "named": [str(campaign)]}
+    columns = ["organizations.deleted_at"]
+    named = [str(campaign)]
+    assert facts(automation())["closed"] == {"is_cut": False, "lacking": 1, "named": named, "columns": columns}
+    database.execute("alter table organizations add is_active boolean default false")
+    database.execute("alter table campaigns add archived_at timestamptz default now()")
+    assert facts(automation())["closed"]["columns"] == ["campaigns.archived_at", *columns, "organizations.is_active"]
     assert automation().health()["due"]["count"] == 0
     [obstacle] = automation().preview_campaign(campaign)["obstacles"]
     assert "deleted, archived or closed" in obstacle

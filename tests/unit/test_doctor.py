@@ -60,7 +60,7 @@ def answer(errors: dict[str, str] | None = None, **facts: Any) -> dict[str, Any]
         "memberships": NO_LACK,
         "schedules": NO_LACK,
         "tenants": NO_LACK,
-        "closed": NO_LACK,
+        "closed": NO_LACK | {"columns": None},
         "recipients": NO_LACK,
         "launches": NO_LACK,
         "audiences": FEW,
@@ -181,11 +181,11 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
             *("warning", "launches", "launched in the last 7 days to nobody", f"python -m runner history {ID}"),
         ),
         (
-            {"closed": {"is_cut": False, "lacking": 1, "named": [ID]}},
+            {"closed": {"is_cut": False, "lacking": 1, "named": [ID], "columns": ["organizations.is_active"]}},
             *(
                 "warning",
                 "schedules",
-                "of an organization that is deleted or closed",
+                "of an organization that is deleted or closed (organizations.is_active of the first one)",
                 f"set campaign {ID} to draft",
             ),
         ),

@@ -53,7 +53,10 @@ begin
     end;
     return jsonb_build_object(
         'is_cut', cardinality(v_found) >= v_at_most, 'lacking', cardinality(v_found), 'named', to_jsonb(v_found[1:5])
-    );
+    ) || case when p_check = 'closed'
+        then jsonb_build_object('columns', to_jsonb(campaign_runner.closing_columns(v_found[1])))
+        else '{}'
+    end;
 end;
 $$;
 comment on function campaign_runner.examine_campaigns(text) is
