@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from copy import copy
 from uuid import UUID, uuid4
 
 import httpx
@@ -40,6 +42,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     api.on("doctor", {"clock": 0.0, "facts": {}, "errors": {}})
     api.on("retry", {"freed": []})
     api.on("health", health())
+    # The commands set up the log of this process, which other tests share.
+    logger = logging.getLogger("runner")
+    for name in ("handlers", "level", "propagate"):
+        monkeypatch.setattr(logger, name, copy(getattr(logger, name)))
     new_client = database._new_http_client
     monkeypatch.setattr(database, "_shared", None)
     monkeypatch.setattr(database, "_new_http_client", lambda _: new_client(httpx.MockTransport(api)))
