@@ -653,11 +653,11 @@ MUTANTS = (
         "P11",
         "a campaign without an organization is a failure",
         FUNCTIONS,
-        "            where o.id = campaign.organization_id\n        ) organization\n",
+        "            where o.id = campaign.organization_id\n        ) organization\n        where campaign.is_there",
         "            where o.id = campaign.organization_id\n"
         "            union all\n"
         "            select true where campaign.organization_id is null\n"
-        "        ) organization\n",
+        "        ) organization\n        where campaign.is_there",
         [FAILURES + "::test_a_campaign_without_a_name_an_organization_or_a_time_stops_nobody"],
     ),
     Mutant(
