@@ -1,4 +1,4 @@
-# The commands of deploy.sh. Each looks first at what is there.
+# The commands of deploy.sh. Each command looks first for the resources that exist.
 # shellcheck shell=bash
 
 deploy() {
@@ -62,10 +62,10 @@ start() {
         PAUSED)
             schedule update
             if $YES && [[ $COMMAND != start ]]; then
-                say "Somebody paused the job, and it stays paused. To start it: ./deploy.sh start"
+                say "The job was paused by hand, and stays paused. To start the job: ./deploy.sh start"
                 not_started
             fi
-            confirm "Somebody paused the job. Resume it? It launches the campaigns above." || not_started
+            confirm "The job was paused by hand. Resume the job? The job launches the campaigns above." || not_started
             run gcloud scheduler jobs resume $SERVICE --location="$SCHEDULER_REGION"
             ;;
         *) schedule update ;;
@@ -85,7 +85,7 @@ start() {
     alert "$TICKS_POLICY" "$(policy ticks "$TICKS_POLICY")"
     say "Done: $URL is called every minute."
     say "Its static token: gcloud secrets versions access latest --secret=$TOKENS_SECRET --project=$PROJECT_ID"
-    [[ -n $CHANNEL_NAME ]] || say "No ALERT_EMAIL is set: the alerts are shown in the console, and sent to nobody."
+    [[ -n $CHANNEL_NAME ]] || say "No ALERT_EMAIL is set: the console shows the alerts, and no person gets a mail."
 }
 
 rotate_token() {

@@ -77,7 +77,7 @@ not_started() {
 finish() {
     local code=$?
     if ((code == 1 || code > 128)) && [[ -n $STEP ]]; then
-        say "deploy.sh stopped at: $STEP. Run the same command again: it goes on from what is there."
+        say "deploy.sh stopped at: $STEP. Run the same command again: deploy.sh makes what is missing."
         say "New permissions can take Google some minutes."
     fi
 }

@@ -3381,7 +3381,7 @@ begin
                     )
             ),
             'names', (
-                select coalesce(jsonb_object_agg(c.id, c.name), '{}')
+                select coalesce(jsonb_object_agg(c.id, c.name::text), '{}')
                 from public.campaigns c
                 where c.id = any (array(select e.campaign_id from campaign_runner.run_errors e where e.run_id = p_run_id))
                     and c.name is not null

@@ -193,6 +193,29 @@ def test_a_campaign_of_a_closed_organization_is_named(
     assert "deleted, archived or closed" in obstacle
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "type_", "value"),
+    [
+        ("campaigns", "deleted_at", "timestamptz", "now()"),
+        ("campaigns", "archived_at", "timestamptz", "now()"),
+        ("organizations", "deleted_at", "timestamptz", "now()"),
+        ("organizations", "archived_at", "timestamptz", "now()"),
+        ("organizations", "is_active", "boolean", "false"),
+    ],
+)
+def test_a_campaign_is_due_just_while_no_column_closes_the_campaign(
+    table: str, column: str, type_: str, value: str, organization: UUID, factory: Factory, database: Connection
+) -> None:
+    campaign = factory.campaign(organization)
+    database.execute(f"alter table {table} add if not exists {column} {type_}".encode())
+    query = (
+        "select campaign_runner.closing_columns(%s) as columns, count(*) as due from campaign_runner.due_campaigns(%s)"
+    )
+    assert records.rows(database, query, campaign, [campaign]) == [{"columns": [], "due": 1}]
+    database.execute(f"update {table} set {column} = {value}".encode())
+    assert records.rows(database, query, campaign, [campaign]) == [{"columns": [f"{table}.{column}"], "due": 0}]
+
+
 def test_a_launch_to_nobody_and_one_past_an_exclusion_are_named(
     organization: UUID, factory: Factory, automation: Automate, system_user: UUID
 ) -> None:
