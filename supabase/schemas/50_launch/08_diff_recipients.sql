@@ -8,7 +8,6 @@ create or replace function campaign_runner.diff_recipients(
 returns table (contact_id uuid, reason text, country text, change text, place tid)
 language plpgsql
 stable
-rows 20000
 set search_path = pg_catalog, pg_temp
 set row_security = off
 set plan_cache_mode = force_generic_plan

@@ -5,7 +5,6 @@ create or replace function campaign_runner.call_exclusions(
 returns table (contact_id uuid, reason text)
 language plpgsql
 stable
-rows 20000
 -- The search path of the app, for the project's function. Nothing else is looked up by it.
 set search_path = public, extensions
 -- And the plans that the project's function has in the app.

@@ -84,4 +84,4 @@ comment on function
 is
     'The contacts at these addresses that are outside of the range, or not of these ids, each with its status as a '
     'recipient. Of more than p_twins_at_most at one address at least so many, those with the lowest ids. Only for '
-    'evaluate_contacts().';
+    'displaced_contacts().';

@@ -5,7 +5,6 @@ create or replace function campaign_runner.project_exclusions(
 returns table (contact_id uuid, reason text)
 language plpgsql
 stable
-rows 20000
 set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
