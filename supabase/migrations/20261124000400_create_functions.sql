@@ -1494,19 +1494,19 @@ comment on function campaign_runner.is_launch_ready(campaign_runner.launches, uu
     'is_ready() for one launch, which reads the version of the campaign and the membership itself.';
 
 
--- 40_due/11_find_work.sql
+-- 40_due/11_ready_campaigns.sql
 
-create or replace function campaign_runner.find_work(
+create or replace function campaign_runner.ready_campaigns(
     p_organization_id uuid,
     p_system_user_id uuid,
     p_system_user_roles text[],
     p_now timestamptz,
+    p_after_time timestamptz,
+    p_after_id uuid,
     out campaign_ids uuid[],
-    out vanished_launch_ids bigint[],
     out is_more_likely boolean,
-    out campaigns_after_time timestamptz,
-    out campaigns_after_id uuid,
-    out launches_after_id uuid
+    out after_time timestamptz,
+    out after_id uuid
 )
 language plpgsql
 stable
@@ -1525,16 +1525,7 @@ declare
     -- As many as one step launches.
     v_newest_at_most constant integer := 250;
     v_next_at_most constant integer := 1000;
-    v_launches_at_most constant integer := 100;
-    v_from campaign_runner.last_call;
-    v_newest bigint;
 begin
-    select * into v_from from campaign_runner.last_call;
-    if p_organization_id is not null then
-        v_from.campaigns_after_time := '-infinity';
-        v_from.campaigns_after_id := '00000000-0000-0000-0000-000000000000';
-    end if;
-
     -- A step reads two subsets of the due campaigns, since 100,000 may wait. The newest include the campaigns that have just
     -- become due and have no launch. A position that goes round visits the others, whose launches may have become ready.
     with newest as materialized (
@@ -1553,8 +1544,8 @@ begin
             from public.campaigns c
             where c.status = 'scheduled'
                 and c.scheduled_at <= p_now
-                and c.scheduled_at = any (array[v_from.campaigns_after_time])
-                and c.id > v_from.campaigns_after_id
+                and c.scheduled_at = any (array[p_after_time])
+                and c.id > p_after_id
                 and (p_organization_id is null or c.organization_id = p_organization_id)
             order by c.scheduled_at, c.id
             limit v_next_at_most + 1
@@ -1565,7 +1556,7 @@ begin
             from public.campaigns c
             where c.status = 'scheduled'
                 and c.scheduled_at <= p_now
-                and c.scheduled_at > v_from.campaigns_after_time
+                and c.scheduled_at > p_after_time
                 and (p_organization_id is null or c.organization_id = p_organization_id)
             order by c.scheduled_at, c.id
             limit v_next_at_most + 1
@@ -1585,8 +1576,8 @@ begin
                 select l.*
                 from campaign_runner.launches l
                 where l.closed_at is null
-                    and l.scheduled_at = any (array[v_from.campaigns_after_time])
-                    and l.campaign_id > v_from.campaigns_after_id
+                    and l.scheduled_at = any (array[p_after_time])
+                    and l.campaign_id > p_after_id
                 order by l.scheduled_at, l.campaign_id
                 limit v_next_at_most
             )
@@ -1594,7 +1585,7 @@ begin
             (
                 select l.*
                 from campaign_runner.launches l
-                where l.closed_at is null and l.scheduled_at > v_from.campaigns_after_time
+                where l.closed_at is null and l.scheduled_at > p_after_time
                 order by l.scheduled_at, l.campaign_id
                 limit v_next_at_most
             )
@@ -1647,76 +1638,13 @@ begin
         ) l on true
         where l.launch is null
             or campaign_runner.is_launch_ready(l.launch, p_system_user_id, p_system_user_roles, p_now)
-    ),
-    -- Those under way, and those whose backoff is over, wherever the position is.
-    urgent as (
-        (
-            select l.campaign_id
-            from campaign_runner.launches l
-            where l.closed_at is null
-                and l.waiting is null
-                and (p_organization_id is null or l.organization_id = p_organization_id)
-            order by l.id desc
-            limit v_newest_at_most
-        )
-        union all
-        (
-            select l.campaign_id
-            from campaign_runner.launches l
-            where l.closed_at is null and l.waiting = 'backoff' and l.next_attempt_at <= p_now
-            order by l.next_attempt_at, l.id
-            limit v_newest_at_most
-        )
-    ),
-    candidates as materialized (
-        select d.campaign_id, d.organization_id, d.scheduled_at, l.id as launch_id, l.state
-        from campaign_runner.due_campaigns(
-            array(
-                select id from ready
-                union
-                select campaign_id from urgent
-            ),
-            p_now
-        ) d
-        left join lateral (
-            select o.id, o.state
-            from campaign_runner.launches o
-            where o.campaign_id = any (array[d.campaign_id]) and o.closed_at is null
-            order by o.campaign_id
-            limit 1
-        ) l on true
-        where p_organization_id is null or d.organization_id = p_organization_id
-    ),
-    placed as (
-        select
-            c.campaign_id,
-            c.organization_id,
-            coalesce(c.state <> 'opened', false) as has_begun,
-            coalesce(
-                (select max(s.worked_at) from campaign_runner.launch_chunks s where s.launch_id = c.launch_id),
-                date_trunc('minute', c.scheduled_at)
-            ) as since,
-            uuid_hash_extended(c.campaign_id, pg_backend_pid()) as lot
-        from candidates c
-    ),
-    -- Organizations take turns. Within a turn a fresh campaign goes first, which is often small, and then the launch that
-    -- has waited longest for its next chunk. Fresh campaigns of one minute are equals, of which each session begins with
-    -- others: with one order for all, steps side by side met at every campaign.
-    queue as (
-        select p.*, row_number() over (
-            partition by p.organization_id order by p.has_begun, p.since, p.lot
-        ) as turn
-        from placed p
     )
     select
-        (
-            select coalesce(array_agg(q.campaign_id order by q.turn, q.has_begun, q.since, q.lot), '{}')
-            from queue q
-        ),
-        (select count(*) from newest),
+        array(select r.id from ready r),
+        (select count(*) from newest) = v_newest_at_most,
         last.scheduled_at,
         last.id
-    into campaign_ids, v_newest, campaigns_after_time, campaigns_after_id
+    into campaign_ids, is_more_likely, after_time, after_id
     from (
         -- Round again, where no more were left.
         (
@@ -1730,13 +1658,134 @@ begin
         select '-infinity', '00000000-0000-0000-0000-000000000000'
         limit 1
     ) last;
-    is_more_likely := v_newest = v_newest_at_most;
+end;
+$$;
+comment on function
+    campaign_runner.ready_campaigns(uuid, uuid, text[], timestamptz, timestamptz, uuid)
+is
+    'Of the campaigns that are due, the newest 250 and the next 1,000 after the position: those that are ready. With the '
+    'position after them, and whether there may be more campaigns than these.';
 
-    -- A few launches of a position of their own: their campaigns may be gone.
+
+-- 40_due/12_take_turns.sql
+
+create or replace function campaign_runner.take_turns(
+    p_campaign_ids uuid[],
+    p_organization_id uuid,
+    p_now timestamptz
+)
+returns uuid[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_incremental_sort = off
+-- Hash joins only. A lateral look-up still becomes a nested loop.
+set enable_nestloop = off
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+    v_urgent_at_most constant integer := 250;
+begin
+    return (
+        -- Those under way, and those whose backoff is over, wherever the position is.
+        with urgent as (
+            (
+                select l.campaign_id
+                from campaign_runner.launches l
+                where l.closed_at is null
+                    and l.waiting is null
+                    and (p_organization_id is null or l.organization_id = p_organization_id)
+                order by l.id desc
+                limit v_urgent_at_most
+            )
+            union all
+            (
+                select l.campaign_id
+                from campaign_runner.launches l
+                where l.closed_at is null and l.waiting = 'backoff' and l.next_attempt_at <= p_now
+                order by l.next_attempt_at, l.id
+                limit v_urgent_at_most
+            )
+        ),
+        candidates as materialized (
+            select d.campaign_id, d.organization_id, d.scheduled_at, l.id as launch_id, l.state
+            from campaign_runner.due_campaigns(
+                array(
+                    select unnest(p_campaign_ids)
+                    union
+                    select u.campaign_id from urgent u
+                ),
+                p_now
+            ) d
+            left join lateral (
+                select o.id, o.state
+                from campaign_runner.launches o
+                where o.campaign_id = any (array[d.campaign_id]) and o.closed_at is null
+                order by o.campaign_id
+                limit 1
+            ) l on true
+            where p_organization_id is null or d.organization_id = p_organization_id
+        ),
+        placed as (
+            select
+                c.campaign_id,
+                c.organization_id,
+                coalesce(c.state <> 'opened', false) as has_begun,
+                coalesce(
+                    (select max(s.worked_at) from campaign_runner.launch_chunks s where s.launch_id = c.launch_id),
+                    date_trunc('minute', c.scheduled_at)
+                ) as since,
+                uuid_hash_extended(c.campaign_id, pg_backend_pid()) as lot
+            from candidates c
+        ),
+        -- Organizations take turns. Within a turn a fresh campaign goes first, which is often small, and then the launch that
+        -- has waited longest for its next chunk. Fresh campaigns of one minute are equals, of which each session begins with
+        -- others: with one order for all, steps side by side met at every campaign.
+        queue as (
+            select p.*, row_number() over (
+                partition by p.organization_id order by p.has_begun, p.since, p.lot
+            ) as turn
+            from placed p
+        )
+        select coalesce(array_agg(q.campaign_id order by q.turn, q.has_begun, q.since, q.lot), '{}') from queue q
+    );
+end;
+$$;
+comment on function campaign_runner.take_turns(uuid[], uuid, timestamptz) is
+    'These campaigns, those under way and those whose backoff is over, as far as they are due, in the order of their turns.';
+
+
+-- 40_due/13_vanished_launches.sql
+
+create or replace function campaign_runner.vanished_launches(
+    p_after_id uuid,
+    out launch_ids bigint[],
+    out after_id uuid
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_incremental_sort = off
+-- Hash joins only. A lateral look-up still becomes a nested loop.
+set enable_nestloop = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_launches_at_most constant integer := 100;
+begin
     with next as materialized (
         select l.id, l.campaign_id
         from campaign_runner.launches l
-        where l.closed_at is null and l.campaign_id > v_from.launches_after_id
+        where l.closed_at is null and l.campaign_id > p_after_id
         order by l.campaign_id
         limit v_launches_at_most
     )
@@ -1745,7 +1794,60 @@ begin
         coalesce(
             (select n.campaign_id from next n offset v_launches_at_most - 1), '00000000-0000-0000-0000-000000000000'
         )
-    into vanished_launch_ids, launches_after_id;
+    into launch_ids, after_id;
+end;
+$$;
+comment on function campaign_runner.vanished_launches(uuid) is
+    'Of the open launches, the next 100 after the position: those whose campaigns are gone. With the position after them.';
+
+
+-- 40_due/14_find_work.sql
+
+create or replace function campaign_runner.find_work(
+    p_organization_id uuid,
+    p_system_user_id uuid,
+    p_system_user_roles text[],
+    p_now timestamptz,
+    out campaign_ids uuid[],
+    out vanished_launch_ids bigint[],
+    out is_more_likely boolean,
+    out campaigns_after_time timestamptz,
+    out campaigns_after_id uuid,
+    out launches_after_id uuid
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+declare
+    v_from campaign_runner.last_call;
+    v_ready record;
+    v_vanished record;
+begin
+    select * into v_from from campaign_runner.last_call;
+    -- A call for one organization looks at the campaigns of that organization from the first on.
+    if p_organization_id is not null then
+        v_from.campaigns_after_time := '-infinity';
+        v_from.campaigns_after_id := '00000000-0000-0000-0000-000000000000';
+    end if;
+    select * into v_ready
+    from campaign_runner.ready_campaigns(
+        p_organization_id, p_system_user_id, p_system_user_roles, p_now,
+        v_from.campaigns_after_time, v_from.campaigns_after_id
+    );
+    campaign_ids := campaign_runner.take_turns(v_ready.campaign_ids, p_organization_id, p_now);
+    is_more_likely := v_ready.is_more_likely;
+    -- And moves no position of all.
+    if p_organization_id is null then
+        campaigns_after_time := v_ready.after_time;
+        campaigns_after_id := v_ready.after_id;
+    end if;
+
+    -- A few launches of a position of their own: their campaigns may be gone.
+    select * into v_vanished from campaign_runner.vanished_launches(v_from.launches_after_id);
+    vanished_launch_ids := v_vanished.launch_ids;
+    launches_after_id := v_vanished.after_id;
 end;
 $$;
 comment on function campaign_runner.find_work(uuid, uuid, text[], timestamptz) is
@@ -3166,7 +3268,235 @@ comment on function campaign_runner.try_to_record(uuid, uuid, text, text, text, 
     'record_failure(), which cannot raise: trouble is the SQLSTATE that kept the failure from being recorded.';
 
 
--- 60_step/08_step.sql
+-- 60_step/08_begin_step.sql
+
+create or replace function campaign_runner.begin_step(
+    p_run_id uuid,
+    p_organization_id uuid,
+    p_system_user_id uuid,
+    p_interface integer
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+begin
+    perform campaign_runner.hold_version(p_interface);
+    -- The report waits for this lock, so no step can add to a run that has answered.
+    perform pg_advisory_xact_lock_shared(campaign_runner.lock_key('run', p_run_id));
+    if exists (select from campaign_runner.runs r where r.id = p_run_id and r.closed_at is not null) then
+        raise exception 'the run is closed' using errcode = 'CR409';
+    end if;
+    -- The step waits for no lock of another transaction. A lock on a whole table ends the step with 55P03. A campaign whose
+    -- row is locked is tried by a later step.
+    perform set_config('lock_timeout', '250ms', true);
+    perform campaign_runner.check_configuration(p_organization_id, p_system_user_id);
+
+    -- What a deferred constraint finds must be the error of one campaign, and not of the commit of all of them.
+    set constraints all immediate;
+    -- So that a project's triggers that ask auth.uid() see in whose name this is written.
+    perform set_config(
+        'request.jwt.claims',
+        (
+            coalesce(nullif(current_setting('request.jwt.claims', true), ''), '{}')::jsonb
+            || jsonb_build_object('sub', p_system_user_id)
+        )::text,
+        true
+    );
+end;
+$$;
+comment on function campaign_runner.begin_step(uuid, uuid, uuid, integer) is
+    'Holds the version and the run for a step, checks the configuration, and sets what holds to the end of the '
+    'transaction. Raises CR409 where the run is closed, and what hold_version() and check_configuration() raise.';
+
+
+-- 60_step/09_abandon_launches.sql
+
+create or replace function campaign_runner.abandon_launches(
+    p_launch_ids bigint[]
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set row_security = off
+set enable_seqscan = off
+as $$
+begin
+    -- Not even planned where there are none: the plan read all open launches.
+    if cardinality(p_launch_ids) = 0 then
+        return;
+    end if;
+    update campaign_runner.launches l
+    set
+        state = 'abandoned',
+        closed_at = clock_timestamp(),
+        waiting = null,
+        next_attempt_at = null,
+        -- True where no cascade deleted the recipients. Later rows belong to others. An opened launch inherits what the
+        -- launch before it left.
+        left_recipients = coalesce(l.generates, campaign_runner.would_generate(l.campaign_id))
+            and exists (select from public.campaign_recipients r where r.campaign_id = l.campaign_id)
+    where l.id = any (array(
+        select o.id
+        from campaign_runner.launches o
+        where o.id = any (p_launch_ids) and o.closed_at is null
+        for update skip locked
+    ));
+end;
+$$;
+comment on function campaign_runner.abandon_launches(bigint[]) is
+    'Closes those of the launches, whose campaigns are gone, that no other step has.';
+
+
+-- 60_step/10_attempt_campaign.sql
+
+create or replace function campaign_runner.attempt_campaign(
+    p_run_id uuid,
+    p_campaign_id uuid,
+    p_system_user_id uuid,
+    p_system_user_roles text[],
+    p_max_rows integer,
+    p_is_first boolean,
+    p_max_lateness_minutes integer,
+    p_now timestamptz,
+    out outcome text,
+    out contacts bigint,
+    out reconciled bigint,
+    out timed_out boolean,
+    out is_locked boolean,
+    out trouble text
+)
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+declare
+    v_smallest_step constant integer := 500;
+    -- Of the campaign as this attempt finds it: an edit during the attempt makes the launch ready.
+    v_version constant text := campaign_runner.version(p_campaign_id);
+    v_code text;
+    v_message text;
+    v_detail text;
+    v_table text;
+    v_column text;
+    v_constraint text;
+    v_context text;
+    v_is_recorded boolean;
+    v_lack record;
+begin
+    select a.outcome, a.contacts, a.reconciled into outcome, contacts, reconciled
+    from campaign_runner.advance_launch(
+        p_run_id, p_campaign_id, p_system_user_id, p_system_user_roles,
+        p_max_rows, p_is_first, p_max_lateness_minutes, p_now
+    ) a;
+exception
+    when sqlstate 'CR001' then
+        outcome := 'busy';
+    when sqlstate 'CR410' then
+        outcome := 'gone'; -- deleted a moment ago
+    when sqlstate 'CR003' then
+        outcome := 'left';
+    -- `others` catches neither a cancel nor the failure of an assert.
+    when query_canceled or assert_failure or others then
+        get stacked diagnostics
+            v_code = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
+            v_table = table_name, v_column = column_name, v_constraint = constraint_name,
+            v_context = pg_exception_context;
+        -- A person's cancel ends the whole step.
+        if v_code = '57014' and v_message = 'canceling statement due to user request' then
+            raise;
+        end if;
+        if left(v_code, 2) = '42' then
+            select m.lack, m.statement into v_lack from campaign_runner.missing_grants() m limit 1;
+            if found then
+                raise exception 'the key''s role lacks %: %', v_lack.lack, v_lack.statement using errcode = 'CR500';
+            end if;
+        end if;
+        -- A trigger may raise the SQLSTATE of a timeout, too. statement_timeout fires once for each statement.
+        timed_out := v_code = '57014' and v_message like '%statement timeout%';
+        if timed_out and not p_is_first then
+            outcome := 'left';
+            return;
+        end if;
+        if timed_out and p_max_rows > v_smallest_step then
+            v_code := 'CR005';
+        end if;
+        select r.is_recorded, r.trouble into v_is_recorded, trouble
+        from campaign_runner.try_to_record(
+            p_run_id, p_campaign_id, v_version, v_code,
+            campaign_runner.explain_failure(v_code, v_message, v_table, v_column, v_constraint),
+            concat_ws(
+                E'\n', v_message, nullif(v_detail, ''),
+                -- Which function of the project it was: a trigger's, or campaign_runner_exclusions.
+                'in ' || substring(
+                    v_context
+                    from '(?n)^PL/pgSQL function (?!campaign_runner\.|(?:public\.)?campaign_runner_(?!exclusions))(.*)$'
+                )
+            ),
+            p_now
+        ) r;
+        outcome := case when v_is_recorded then 'failed' else 'busy' end;
+        is_locked := v_is_recorded and v_code in ('CR004', '55P03');
+end;
+$$;
+comment on function
+    campaign_runner.attempt_campaign(uuid, uuid, uuid, text[], integer, boolean, integer, timestamptz)
+is
+    'Advances a campaign by up to p_max_rows contacts, and records what fails. Outcome: launched, progressed and laid_out '
+    'as of advance_launch(); busy, another step has the campaign; gone; left, for a step that begins with this campaign; '
+    'failed. is_locked: by a transaction that is not ours. trouble: the SQLSTATE that kept the failure from being recorded.';
+
+
+-- 60_step/11_end_step.sql
+
+create or replace function campaign_runner.end_step(
+    p_run_id uuid,
+    p_has_worked boolean,
+    p_system_user_id uuid,
+    p_system_user_roles text[],
+    p_max_lateness_minutes integer,
+    p_campaigns_after_time timestamptz,
+    p_campaigns_after_id uuid,
+    p_launches_after_id uuid,
+    out trouble text
+)
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+begin
+    if p_has_worked then
+        perform campaign_runner.open_run(p_run_id, p_system_user_id);
+    end if;
+    -- Last, and without waiting: the row is locked to the end of the transaction, and every run wants it.
+    update campaign_runner.last_call t
+    set
+        at = clock_timestamp(),
+        system_user_id = p_system_user_id,
+        system_user_roles = p_system_user_roles,
+        max_lateness_minutes = p_max_lateness_minutes,
+        campaigns_after_time = coalesce(p_campaigns_after_time, t.campaigns_after_time),
+        campaigns_after_id = coalesce(p_campaigns_after_id, t.campaigns_after_id),
+        launches_after_id = p_launches_after_id
+    where t.singleton and exists (select from campaign_runner.last_call for update skip locked);
+-- A failure would undo the launches of this step.
+exception
+    when query_canceled or others then
+        trouble := sqlstate;
+end;
+$$;
+comment on function
+    campaign_runner.end_step(uuid, boolean, uuid, text[], integer, timestamptz, uuid, uuid)
+is
+    'Notes the run and the call. A position that is NULL stays. trouble: the SQLSTATE that kept both from being noted.';
+
+
+-- 60_step/12_step.sql
 
 create or replace function public.campaign_runner_step(
     p_run_id uuid,
@@ -3188,7 +3518,6 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-    v_smallest_step constant integer := 500;
     -- Each launch, and each failure, holds an advisory lock to the end of the step, and the lock table has room for a few thousand.
     v_launches_at_most constant integer := 250;
     v_now constant timestamptz := now();
@@ -3196,8 +3525,7 @@ declare
     v_rows_left bigint := greatest(p_max_rows, 1);
     v_work record;
     v_campaign_id uuid;
-    v_version text;
-    v_piece record;
+    v_attempt record;
     v_contacts bigint := 0;
     v_reconciled bigint := 0;
     v_launched integer := 0;
@@ -3208,63 +3536,13 @@ declare
     v_is_laid_out boolean := false;
     v_timed_out boolean := false;
     v_is_first boolean;
-    v_code text;
-    v_message text;
-    v_detail text;
-    v_table text;
-    v_column text;
-    v_constraint text;
-    v_context text;
-    v_record record;
-    v_lack record;
     v_trouble text;
 begin
-    perform campaign_runner.hold_version(p_interface);
-    -- The report waits for this lock, so no step can add to a run that has answered.
-    perform pg_advisory_xact_lock_shared(campaign_runner.lock_key('run', p_run_id));
-    if exists (select from campaign_runner.runs r where r.id = p_run_id and r.closed_at is not null) then
-        raise exception 'the run is closed' using errcode = 'CR409';
-    end if;
+    perform campaign_runner.begin_step(p_run_id, p_organization_id, p_system_user_id, p_interface);
     v_is_first := not exists (select from campaign_runner.runs r where r.id = p_run_id);
-    -- The step waits for no lock of another transaction. A lock on a whole table ends the step with 55P03. A campaign whose
-    -- row is locked is tried by a later step.
-    perform set_config('lock_timeout', '250ms', true);
-    perform campaign_runner.check_configuration(p_organization_id, p_system_user_id);
-
-    -- What a deferred constraint finds must be the error of one campaign, and not of the commit of all of them.
-    set constraints all immediate;
-    -- So that a project's triggers that ask auth.uid() see in whose name this is written.
-    perform set_config(
-        'request.jwt.claims',
-        (
-            coalesce(nullif(current_setting('request.jwt.claims', true), ''), '{}')::jsonb
-            || jsonb_build_object('sub', p_system_user_id)
-        )::text,
-        true
-    );
-
     select * into v_work
     from campaign_runner.find_work(p_organization_id, p_system_user_id, p_system_user_roles, v_now);
-
-    -- Not even planned where there are none: the plan read all open launches.
-    if cardinality(v_work.vanished_launch_ids) > 0 then
-        update campaign_runner.launches l
-        set
-            state = 'abandoned',
-            closed_at = clock_timestamp(),
-            waiting = null,
-            next_attempt_at = null,
-            -- True where no cascade deleted the recipients. Later rows belong to others. An opened launch inherits what the
-            -- launch before it left.
-            left_recipients = coalesce(l.generates, campaign_runner.would_generate(l.campaign_id))
-                and exists (select from public.campaign_recipients r where r.campaign_id = l.campaign_id)
-        where l.id = any (array(
-            select o.id
-            from campaign_runner.launches o
-            where o.id = any (v_work.vanished_launch_ids) and o.closed_at is null
-            for update skip locked
-        ));
-    end if;
+    perform campaign_runner.abandon_launches(v_work.vanished_launch_ids);
 
     foreach v_campaign_id in array v_work.campaign_ids loop
         v_deadline := coalesce(v_deadline, clock_timestamp() + interval '2 seconds');
@@ -3272,118 +3550,48 @@ begin
             v_is_more_left := true;
             exit;
         end if;
-        -- Of the campaign as this attempt finds it: an edit during the attempt makes the launch ready.
-        v_version := campaign_runner.version(v_campaign_id);
-        begin
-            select * into v_piece
-            from campaign_runner.advance_launch(
-                p_run_id, v_campaign_id, p_system_user_id, p_system_user_roles,
-                v_rows_left::integer, v_contacts = 0, p_max_lateness_minutes, v_now
-            );
-            v_contacts := v_contacts + v_piece.contacts;
-            v_reconciled := v_reconciled + v_piece.reconciled;
+        select * into v_attempt
+        from campaign_runner.attempt_campaign(
+            p_run_id, v_campaign_id, p_system_user_id, p_system_user_roles,
+            v_rows_left::integer, v_contacts = 0, p_max_lateness_minutes, v_now
+        );
+        v_trouble := coalesce(v_trouble, v_attempt.trouble);
+        if v_attempt.outcome in ('launched', 'progressed', 'laid_out') then
             -- An empty audience costs something too, and a piece is never bigger than what was left.
-            v_rows_left := v_rows_left - greatest(v_piece.contacts, 1);
-            if v_piece.outcome = 'launched' then
-                if v_launched = 0 then
-                    -- The campaign's row is locked from now to the end of the step, and somebody may want to edit it. The
-                    -- first step of a run answers sooner, as others begin beside it when they know that work is left.
-                    v_deadline := least(
-                        v_deadline,
-                        clock_timestamp() + case when v_is_first then interval '100 ms' else interval '500 ms' end
-                    );
-                    v_rows_left := least(v_rows_left, 20000);
-                end if;
-                v_launched := v_launched + 1;
-            else
-                v_is_more_left := true;
-                -- Others can take the chunks as soon as this step has answered.
-                v_is_laid_out := v_piece.outcome = 'laid_out';
-                exit when v_is_laid_out;
-            end if;
-        exception
-            when sqlstate 'CR001' then
-                v_busy := v_busy + 1;
-            when sqlstate 'CR410' then
-                null; -- deleted a moment ago
-            when sqlstate 'CR003' then
-                v_is_more_left := true;
-            -- `others` catches neither a cancel nor the failure of an assert.
-            when query_canceled or assert_failure or others then
-                get stacked diagnostics
-                    v_code = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
-                    v_table = table_name, v_column = column_name, v_constraint = constraint_name,
-                    v_context = pg_exception_context;
-                -- A person's cancel ends the whole step.
-                if v_code = '57014' and v_message = 'canceling statement due to user request' then
-                    raise;
-                end if;
-                if left(v_code, 2) = '42' then
-                    select m.lack, m.statement into v_lack from campaign_runner.missing_grants() m limit 1;
-                    if found then
-                        raise exception 'the key''s role lacks %: %', v_lack.lack, v_lack.statement using errcode = 'CR500';
-                    end if;
-                end if;
-                -- A trigger may raise the SQLSTATE of a timeout, too.
-                v_timed_out := v_code = '57014' and v_message like '%statement timeout%';
-                if v_timed_out and v_contacts > 0 then
-                    v_is_more_left := true;
-                    exit;
-                end if;
-                if v_timed_out and p_max_rows > v_smallest_step then
-                    v_code := 'CR005';
-                end if;
-                select * into v_record
-                from campaign_runner.try_to_record(
-                    p_run_id, v_campaign_id, v_version, v_code,
-                    campaign_runner.explain_failure(v_code, v_message, v_table, v_column, v_constraint),
-                    concat_ws(
-                        E'\n', v_message, nullif(v_detail, ''),
-                        -- Which function of the project it was: a trigger's, or campaign_runner_exclusions.
-                        'in ' || substring(
-                            v_context
-                            from '(?n)^PL/pgSQL function (?!campaign_runner\.|(?:public\.)?campaign_runner_(?!exclusions))(.*)$'
-                        )
-                    ),
-                    v_now
-                );
-                v_failed := v_failed + v_record.is_recorded::integer;
-                v_busy := v_busy + (not v_record.is_recorded)::integer;
-                v_locked := v_locked + (v_record.is_recorded and v_code in ('CR004', '55P03'))::integer;
-                v_trouble := coalesce(v_trouble, v_record.trouble);
-                -- statement_timeout fires once for each statement: end the step now.
-                if v_timed_out then
-                    v_is_more_left := true;
-                    exit;
-                end if;
-        end;
+            v_rows_left := v_rows_left - greatest(v_attempt.contacts, 1);
+        end if;
+        if v_attempt.outcome = 'launched' and v_launched = 0 then
+            -- The campaign's row is locked from now to the end of the step, and somebody may want to edit it. The first step
+            -- of a run answers sooner, as others begin beside it when they know that work is left.
+            v_deadline := least(
+                v_deadline,
+                clock_timestamp() + case when v_is_first then interval '100 ms' else interval '500 ms' end
+            );
+            v_rows_left := least(v_rows_left, 20000);
+        end if;
+        v_contacts := v_contacts + coalesce(v_attempt.contacts, 0);
+        v_reconciled := v_reconciled + coalesce(v_attempt.reconciled, 0);
+        v_launched := v_launched + (v_attempt.outcome = 'launched')::integer;
+        v_failed := v_failed + (v_attempt.outcome = 'failed')::integer;
+        v_busy := v_busy + (v_attempt.outcome = 'busy')::integer;
+        v_locked := v_locked + (v_attempt.is_locked is true)::integer;
+        v_is_more_left := v_is_more_left or v_attempt.outcome in ('progressed', 'laid_out', 'left');
+        -- Others can take the chunks as soon as this step has answered.
+        v_is_laid_out := v_attempt.outcome = 'laid_out';
+        exit when v_is_laid_out;
+        -- statement_timeout fires once for each statement: end the step now.
+        v_timed_out := v_attempt.timed_out is true;
+        if v_timed_out then
+            v_is_more_left := true;
+            exit;
+        end if;
     end loop;
 
-    -- From here on a failure would undo the launches of this step.
-    begin
-        if v_contacts > 0 or v_launched + v_failed > 0 then
-            perform campaign_runner.open_run(p_run_id, p_system_user_id);
-        end if;
-        -- Last, and without waiting: the row is locked to the end of the transaction, and every run wants it.
-        update campaign_runner.last_call t
-        set
-            at = clock_timestamp(),
-            system_user_id = p_system_user_id,
-            system_user_roles = p_system_user_roles,
-            max_lateness_minutes = p_max_lateness_minutes,
-            -- A call for one organization looks at its own campaigns, and moves no position of all.
-            campaigns_after_time = case
-                when p_organization_id is null then v_work.campaigns_after_time else t.campaigns_after_time
-            end,
-            campaigns_after_id = case
-                when p_organization_id is null then v_work.campaigns_after_id else t.campaigns_after_id
-            end,
-            launches_after_id = v_work.launches_after_id
-        where t.singleton and exists (select from campaign_runner.last_call for update skip locked);
-    exception
-        when query_canceled or others then
-            v_trouble := coalesce(v_trouble, sqlstate);
-    end;
+    v_trouble := coalesce(v_trouble, campaign_runner.end_step(
+        p_run_id, v_contacts > 0 or v_launched + v_failed > 0,
+        p_system_user_id, p_system_user_roles, p_max_lateness_minutes,
+        v_work.campaigns_after_time, v_work.campaigns_after_id, v_work.launches_after_id
+    ));
 
     return jsonb_build_object(
         'laid_out', v_is_laid_out,
@@ -3406,7 +3614,7 @@ comment on function public.campaign_runner_step(uuid, uuid, uuid, text[], intege
     'record a failure; what the step did before stays. Raises what hold_version() and check_configuration() raise.';
 
 
--- 60_step/09_report.sql
+-- 60_step/13_report.sql
 
 create or replace function public.campaign_runner_report(
     p_run_id uuid
@@ -3499,7 +3707,7 @@ comment on function public.campaign_runner_report(uuid) is
     'the names of the campaigns that it could not launch. Safe to repeat.';
 
 
--- 60_step/10_retry.sql
+-- 60_step/14_retry.sql
 
 create or replace function public.campaign_runner_retry(
     p_campaign_id uuid

@@ -41,11 +41,8 @@ def plans() -> Iterator[tuple[str, str]]:
             "v_is_range": "true",
             "v_is_whole": "false",
             "v_has_excluded_countries": "true",
-            "v_has_exclusions": "false",
             "v_seed": f"uuid_hash_extended('{organization}', 0)",
-            "v_opt_outs_more": "100",
             "p_twins_at_most": "100",
-            "v_wider": "100",
         }
         [(hashes,)] = bed.execute(
             "select array_agg(h order by h)::text from ("

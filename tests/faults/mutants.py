@@ -720,8 +720,8 @@ MUTANTS = (
         "P12",
         "a lock that has lasted leaves the answer complete",
         FUNCTIONS,
-        "v_locked := v_locked + (v_record.is_recorded and v_code in ('CR004', '55P03'))::integer;",
-        "v_locked := 0;",
+        "is_locked := v_is_recorded and v_code in ('CR004', '55P03');",
+        "is_locked := false;",
         [TROUBLES + "::test_a_row_that_a_person_locks"],
     ),
     Mutant(
@@ -744,8 +744,8 @@ MUTANTS = (
         "P12",
         "the time of a run begins with its last step",
         FUNCTIONS,
-        "if v_contacts > 0 or v_launched + v_failed > 0 then\n            perform",
-        "if v_launched + v_failed > 0 then\n            perform",
+        "p_run_id, v_contacts > 0 or v_launched + v_failed > 0,\n",
+        "p_run_id, v_launched + v_failed > 0,\n",
         ["tests/database/test_health.py::test_a_run_takes_as_long_as_from_its_first_step_to_its_report"],
     ),
     Mutant(
