@@ -164,14 +164,14 @@ prepare_channel() { # sets CHANNEL_NAME, unless there is none and no address for
     fi
 }
 
-# In ticks.json, absent(): a metric that never had a value does not fall below anything either. The ten minutes are the
+# In calls.json, absent(): a metric that never had a value does not fall below anything either. The ten minutes are the
 # duration, so that the first minutes after a deployment are no alarm.
 policy() { # FILE NAME: a policy of deploy/policies, with its names filled in
     local text
     text=$(<"deploy/policies/$1.json")
     text=${text//@NAME@/$2}
     text=${text//@SERVICE@/$SERVICE}
-    printf '%s\n' "${text//@METRIC@/$TICKS_METRIC}"
+    printf '%s\n' "${text//@METRIC@/$CALLS_METRIC}"
 }
 
 make_token() { head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\n'; }

@@ -46,8 +46,8 @@ deploy_function() {
 }
 
 start() {
-    local state ticks="resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"$SERVICE\""
-    ticks="$ticks AND httpRequest.requestUrl:\"run-automation\" AND httpRequest.status=200 AND httpRequest.userAgent=\"Google-Cloud-Scheduler\""
+    local state calls="resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"$SERVICE\""
+    calls="$calls AND httpRequest.requestUrl:\"run-automation\" AND httpRequest.status=200 AND httpRequest.userAgent=\"Google-Cloud-Scheduler\""
     find_url
     step "A dry run: what is due already"
     dry_call
@@ -78,11 +78,11 @@ start() {
         schedule_health create
     fi
     step "An alert when the calls cease"
-    if ! found gcloud logging metrics list --filter="name=$TICKS_METRIC" --format="value(name)"; then
-        run gcloud logging metrics create $TICKS_METRIC --description="Answers of 200 to Cloud Scheduler" \
-            --log-filter="$ticks"
+    if ! found gcloud logging metrics list --filter="name=$CALLS_METRIC" --format="value(name)"; then
+        run gcloud logging metrics create $CALLS_METRIC --description="Answers of 200 to Cloud Scheduler" \
+            --log-filter="$calls"
     fi
-    alert "$TICKS_POLICY" "$(policy ticks "$TICKS_POLICY")"
+    alert "$CALLS_POLICY" "$(policy calls "$CALLS_POLICY")"
     say "Done: $URL is called every minute."
     say "Its static token: gcloud secrets versions access latest --secret=$TOKENS_SECRET --project=$PROJECT_ID"
     [[ -n $CHANNEL_NAME ]] || say "No ALERT_EMAIL is set: the console shows the alerts, and no person gets a mail."
@@ -130,14 +130,14 @@ destroy() {
         fi
     done
     step "Alerts"
-    for policy in "$TICKS_POLICY" "$STUCK_POLICY" "$ERRORS_POLICY"; do
+    for policy in "$CALLS_POLICY" "$STUCK_POLICY" "$ERRORS_POLICY"; do
         policy=$(policy_named "$policy")
         [[ -z $policy ]] || run gcloud alpha monitoring policies delete "$policy"
     done
     channel=$(find_channel)
     [[ -z $channel ]] || run gcloud beta monitoring channels delete "$channel"
-    if found gcloud logging metrics list --filter="name=$TICKS_METRIC" --format="value(name)"; then
-        run gcloud logging metrics delete $TICKS_METRIC
+    if found gcloud logging metrics list --filter="name=$CALLS_METRIC" --format="value(name)"; then
+        run gcloud logging metrics delete $CALLS_METRIC
     fi
     step "The function and its container images"
     if found gcloud run services list --region="$REGION" --filter="metadata.name=$SERVICE" \

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 import click
 
 from local.binaries import available_versions
-from tests.benchmarks import growth, launches, projects, ticks
+from tests.benchmarks import calls, growth, launches, projects
 from tests.benchmarks.anatomy import anatomy
 from tests.benchmarks.bed import Bed
 from tests.benchmarks.plans import plans
 from tests.benchmarks.ratio import Curve, Ratio
 
-BENCHMARKS = {**launches.BENCHMARKS, **projects.BENCHMARKS, **ticks.BENCHMARKS}
+BENCHMARKS = {**launches.BENCHMARKS, **projects.BENCHMARKS, **calls.BENCHMARKS}
 
 
 @click.command()

@@ -77,7 +77,7 @@ class Machine(RuleBasedStateMachine):
     """Two organizations, and three workers: the first two belong to one run, the third to a rival.
 
     The model knows, for each open launch, with which verdict each contact was covered: the oracle's, over the tables as
-    they were when the step was called. That is what the flip must find, and not a contact more or less.
+    they were when the step was called. That is what the final update must find, and not a contact more or less.
     """
 
     contacts = Bundle("contacts")
@@ -246,7 +246,7 @@ class Machine(RuleBasedStateMachine):
                 each.run_id = run_id
 
     def teardown(self) -> None:
-        """Nobody edits any more, and the ticks go on: everything due is launched, once."""
+        """Nobody edits any more, and the calls go on: everything due is launched, once."""
         for worker in list(self.open):
             self._commit(worker)
         for organization in ORGANIZATIONS:
@@ -341,11 +341,11 @@ class Machine(RuleBasedStateMachine):
 
     def _launches(self, connection: Connection) -> dict[int, Row]:
         launches = records.rows(connection, "select * from campaign_runner.launches")
-        slices = records.rows(connection, "select * from campaign_runner.launch_chunks")
+        chunks = records.rows(connection, "select * from campaign_runner.launch_chunks")
         for launch in launches:
             launch["ranges"] = [
                 (each["lo"], each["cursor"] or (None if each["hi"] == LAST else each["hi"]))
-                for each in slices
+                for each in chunks
                 if each["launch_id"] == launch["id"] and each["cursor"] != each["lo"]
             ]
         return {launch["id"]: launch for launch in launches}

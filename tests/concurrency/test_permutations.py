@@ -89,7 +89,7 @@ def test_step_failure__a_failure_that_cannot_be_recorded_undoes_no_other_launch(
     """The failure belongs to a launch that another step holds to its end."""
     while len(records.recipients(database, campaign)) < 75:
         run.step(max_rows=50)
-    run.step(max_rows=50, commit=False)  # the last slice, which sends the launch to reconciling
+    run.step(max_rows=50, commit=False)  # the last chunk, which sends the launch to reconciling
     database.execute("delete from organization_members where organization_id = %s", (organization,))
     factory.campaign(factory.organization(system_user))
 
@@ -100,10 +100,10 @@ def test_step_failure__a_failure_that_cannot_be_recorded_undoes_no_other_launch(
     assert [error["campaign_id"] for error in rival.report()["errors"]] == [str(campaign)]
 
 
-def test_slice_slice__two_runs_work_on_different_slices_of_one_audience(
+def test_chunks_chunk__two_runs_work_on_different_chunks_of_one_audience(
     run: Automation, rival: Automation, campaign: UUID, database: Connection
 ) -> None:
-    run.step(max_rows=10)  # lays out slices
+    run.step(max_rows=10)  # lays out chunks
     first = run.step(max_rows=10, commit=False)
     second = rival.step(max_rows=10)
     run.commit()
@@ -176,10 +176,10 @@ def test_generate_unsubscribe__who_unsubscribes_behind_the_cursor_is_no_recipien
     assert len(records.recipients(database, campaign)) == 90
 
 
-def test_slice_slice_edit_rules__rules_edited_when_nobody_could_end_the_launch_hold(
+def test_chunks_chunk_edit_rules__rules_edited_when_nobody_could_end_the_launch_hold(
     run: Automation, rival: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
-    """Each of the two steps that work on the last two slices sees the other's as unfinished, so neither flips."""
+    """Each of the two steps that work on the last two chunks sees the other's as unfinished, so neither flips."""
     progress = (
         "select l.state, count(s.cursor) from campaign_runner.launches l"
         " left join campaign_runner.launch_chunks s on s.launch_id = l.id group by l.id"
@@ -203,7 +203,7 @@ def test_slice_slice_edit_rules__rules_edited_when_nobody_could_end_the_launch_h
     assert records.status(database, campaign) == "sending"
 
 
-def test_slice_deliver__a_row_that_stops_being_pending_while_we_wait_for_it_is_not_deleted(
+def test_chunks_deliver__a_row_that_stops_being_pending_while_we_wait_for_it_is_not_deleted(
     run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
     run.first_chunk(max_rows=30)

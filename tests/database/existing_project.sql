@@ -112,7 +112,7 @@ end;
 $$;
 create trigger personalize before insert on campaign_recipients for each row execute function personalize_recipient();
 
--- Counts in the campaign itself, so that every launch changes the row that it is going to flip.
+-- Counts in the campaign itself, so that every launch changes the row that it is going to mark sending.
 create function count_recipients() returns trigger language plpgsql as $$
 begin
     update public.campaigns c

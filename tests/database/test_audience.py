@@ -194,7 +194,7 @@ def test_the_audience_is_what_the_oracle_says(
     cuts=st.sets(st.sampled_from(IDS[1:]) | st.uuids(), max_size=6),
     twins_at_most=st.sampled_from([1, 2, 100]),
 )
-def test_the_audience_of_any_slices_together_is_the_whole_audience(
+def test_the_audience_of_any_chunks_together_is_the_whole_audience(
     world: World, cuts: set[UUID], twins_at_most: int, empty: Callable[[], None], factory: Factory, database: Connection
 ) -> None:
     empty()

@@ -42,14 +42,14 @@ def test_nothing_is_found_where_all_is_well(organization: UUID, factory: Factory
     automation().launch()
     factory.campaign(organization)
     found = dict(facts(automation()))
-    tick = found.pop("last_call")
-    assert 0 <= tick["seconds_ago"] < 30
-    assert tick["is_any_due"] is True
+    told = found.pop("last_call")
+    assert 0 <= told["seconds_ago"] < 30
+    assert told["is_any_due"] is True
     run = automation(max_lateness_minutes=60)
     run.step()
-    tick = facts(run)["last_call"]
-    assert (tick["system_user_id"], tick["system_user_roles"]) == (str(run.system_user), run.roles)
-    assert tick["max_lateness_minutes"] == 60
+    told = facts(run)["last_call"]
+    assert (told["system_user_id"], told["system_user_roles"]) == (str(run.system_user), run.roles)
+    assert told["max_lateness_minutes"] == 60
     assert found == {
         "version": MIGRATION,
         "functions": [],
@@ -282,9 +282,9 @@ def test_the_last_call_is_told_and_whether_a_campaign_waits_for_the_next_one(
 ) -> None:
     factory.campaign(organization, due_in=due_in)
     database.execute("update campaign_runner.last_call set at = " + last)
-    tick = facts(automation())["last_call"]
-    assert (tick["seconds_ago"] and tick["seconds_ago"] // 60) == minutes
-    assert tick["is_any_due"] is (due_in < timedelta(0))
+    told = facts(automation())["last_call"]
+    assert (told["seconds_ago"] and told["seconds_ago"] // 60) == minutes
+    assert told["is_any_due"] is (due_in < timedelta(0))
 
 
 def test_the_clock_is_that_of_the_moment(automation: Automate) -> None:

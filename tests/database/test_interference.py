@@ -17,10 +17,10 @@ from tests.support.factory import Factory
 Automate = Callable[..., Automation]
 
 CONTACTS = 24
-# Steps of one contact each, and some that lay out slices: after 4 the launch is in the middle of generating, after 30
+# Steps of one contact each, and some that lay out chunks: after 4 the launch is in the middle of generating, after 30
 # in that of reconciling.
 GENERATING, RECONCILING = 4, 30
-# Steps of two, which reconcile twice as large slices; smaller ones then need two for each.
+# Steps of two, which reconcile twice as large chunks; smaller ones then need two for each.
 GENERATED_BY_TWO = 18
 
 
@@ -40,7 +40,7 @@ def campaign(organization: UUID, contacts: list[UUID], factory: Factory) -> UUID
         ("reconciling", (RECONCILING, 0, 0)),
         ("reconciling", (0, GENERATED_BY_TWO, 3)),
     ],
-    ids=["generating", "reconciling", "reconciling-half-a-slice"],
+    ids=["generating", "reconciling", "reconciling-half-a-chunk"],
 )
 def run(request: pytest.FixtureRequest, campaign: UUID, automation: Automate, database: Connection) -> Automation:
     """A run that was stopped in the middle of generating, and one in the middle of reconciling."""
@@ -51,8 +51,8 @@ def run(request: pytest.FixtureRequest, campaign: UUID, automation: Automate, da
             run.step()
     assert records.launch(database, campaign)["state"] == state
     assert records.status(database, campaign) == "scheduled"
-    slices = records.rows(database, "select count(*), count(cursor) as open from campaign_runner.launch_chunks")
-    assert slices[0]["open"] >= 1
+    chunks = records.rows(database, "select count(*), count(cursor) as open from campaign_runner.launch_chunks")
+    assert chunks[0]["open"] >= 1
     return run
 
 

@@ -149,14 +149,14 @@ def test_a_launch_in_many_steps_stays_scheduled_until_it_is_complete(
         seen.append(len(records.recipients(database, campaign)))
         assert records.status(database, campaign) == "scheduled"
 
-    assert seen[0] == 0  # slices were laid out
+    assert seen[0] == 0  # chunks were laid out
     assert seen == sorted(seen)
     assert records.status(database, campaign) == "sending"
     assert set(records.recipients(database, campaign)) == set(contacts)
 
 
 @pytest.mark.parametrize(
-    ("contacts", "slices"),
+    ("contacts", "chunks"),
     [
         (20, [20]),
         (21, [6, 6, 6, 3]),
@@ -164,8 +164,8 @@ def test_a_launch_in_many_steps_stays_scheduled_until_it_is_complete(
         (161, [10] * 8 + [11] * 7 + [4]),
     ],
 )
-def test_a_long_audience_is_cut_into_slices_of_which_none_is_long_alone_at_the_end(
-    contacts: int, slices: list[int], organization: UUID, factory: Factory, automation: Automate
+def test_a_long_audience_is_cut_into_chunks_of_which_none_is_long_alone_at_the_end(
+    contacts: int, chunks: list[int], organization: UUID, factory: Factory, automation: Automate
 ) -> None:
     factory.contacts(organization, contacts)
     factory.campaign(organization)
@@ -176,11 +176,11 @@ def test_a_long_audience_is_cut_into_slices_of_which_none_is_long_alone_at_the_e
         answer = run.step()
         generated += [answer["contacts"]] if answer["contacts"] else []
 
-    assert generated == slices
+    assert generated == chunks
 
 
 @pytest.mark.parametrize(("contacts", "is_one"), [(8, True), (9, False)])
-def test_an_audience_of_up_to_four_steps_is_reconciled_as_one_slice_and_so_exact_as_of_the_flip(
+def test_an_audience_of_up_to_four_steps_is_reconciled_as_one_chunks_and_so_exact_as_of_the_flip(
     contacts: int, is_one: bool, organization: UUID, factory: Factory, automation: Automate, database: Connection
 ) -> None:
     factory.contacts(organization, contacts)
@@ -189,9 +189,9 @@ def test_an_audience_of_up_to_four_steps_is_reconciled_as_one_slice_and_so_exact
     run.step()
     while records.launch(database, campaign)["state"] == "generating":
         run.step()
-    slices = records.rows(database, "select cursor from campaign_runner.launch_chunks")
-    assert all(row["cursor"] is not None for row in slices)
-    assert (len(slices) == 1) is is_one
+    chunks = records.rows(database, "select cursor from campaign_runner.launch_chunks")
+    assert all(row["cursor"] is not None for row in chunks)
+    assert (len(chunks) == 1) is is_one
     assert (run.step()["launched"] == 1) is is_one
 
 
@@ -302,12 +302,12 @@ def test_many_campaigns_of_many_organizations_are_all_launched_in_one_run(
         assert set(records.recipients(database, campaign)) == contacts
 
 
-def test_small_campaigns_go_ahead_of_the_next_slice_of_a_huge_one(
+def test_small_campaigns_go_ahead_of_the_next_chunks_of_a_huge_one(
     factory: Factory, automation: Automate, database: Connection, system_user: UUID
 ) -> None:
     huge, small = factory.organization(system_user), factory.organization(system_user)
     factory.contacts(huge, 50)
-    factory.contacts(small, 4)  # which do not fit beside a slice
+    factory.contacts(small, 4)  # which do not fit beside a chunk
     slow = factory.campaign(huge, due_in=timedelta(hours=-1))
     run = automation(max_rows=5)
     run.first_chunk()

@@ -65,7 +65,7 @@ def test_tables_without_statistics_make_no_plan_that_the_statement_timeout_ends(
     assert records.status(database, campaign) == "sending"
 
 
-def test_a_slice_reads_only_its_own_part_of_the_contacts(
+def test_a_chunks_reads_only_its_own_part_of_the_contacts(
     never_analyzed: None, organization: UUID, factory: Factory, connect_as: Connect
 ) -> None:
     contacts = factory.contacts(organization, 5_000)

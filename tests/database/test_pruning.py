@@ -58,7 +58,7 @@ def abandon(factory: Factory, automation: Automate, database: Connection, organi
 
 @pytest.fixture
 def past(organization: UUID, factory: Factory, automation: Automate, database: Connection) -> UUID:
-    """A run that launched a campaign and failed with another, and an abandoned launch that left slices."""
+    """A run that launched a campaign and failed with another, and an abandoned launch that left chunks."""
     factory.contacts(organization, 8)
     gone = factory.campaign(organization)
     automation(max_rows=2).first_chunk()
@@ -81,7 +81,7 @@ def test_what_is_older_than_90_days_goes_with_the_report_of_a_run_that_did_somet
     age(database, 91)
     before = ledger(database)
     automation().finish()
-    assert ledger(database) == before  # an idle tick does no extra work
+    assert ledger(database) == before  # an idle call does no extra work
     factory.campaign(organization)
 
     automation().launch()
@@ -150,9 +150,9 @@ def test_the_recipients_of_a_completed_launch_are_kept_in_whatever_pieces_the_le
     campaign = abandon(factory, automation, database, organization)
     automation().launch()
     age(database, 1000)
-    [(slices,)] = database.execute("select count(*) from campaign_runner.launch_chunks").fetchall()
-    assert slices > 2
-    for _ in range(2 * slices):
+    [(chunks,)] = database.execute("select count(*) from campaign_runner.launch_chunks").fetchall()
+    assert chunks > 2
+    for _ in range(2 * chunks):
         database.execute("select campaign_runner.prune(p_max_rows => 2)")
         if [launch["state"] for launch in records.launches(database, campaign)] == ["abandoned"]:
             pytest.fail("the completed launch went first")

@@ -148,7 +148,7 @@ def test_a_deployment_that_fails_anywhere_is_completed_by_the_next(
     assert {policy["displayName"] for policy in cloud.state["policies"].values()} == {
         "Campaign runner: errors",
         "Campaign runner: a due campaign is not being launched",
-        "Campaign runner: no successful tick",
+        "Campaign runner: no successful call",
     }
     assert all(list(secret["versions"]) == ["1"] for secret in cloud.state["secrets"].values())
 

@@ -294,7 +294,7 @@ MUTANTS = (
         "begin_reconcile(p_launch_id, p_max_rows * v_reconcile_factor)",
         "begin_reconcile(p_launch_id, p_max_rows)",
         [
-            "tests/database/test_launch.py::test_an_audience_of_up_to_four_steps_is_reconciled_as_one_slice_and_so_exact_as_of_the_flip"
+            "tests/database/test_launch.py::test_an_audience_of_up_to_four_steps_is_reconciled_as_one_chunks_and_so_exact_as_of_the_flip"
         ],
     ),
     Mutant(
@@ -421,7 +421,7 @@ MUTANTS = (
         FUNCTIONS,
         "order by q.turn, q.has_begun, q.since, q.lot)",
         "order by q.has_begun desc, q.since, q.lot)",
-        ["tests/database/test_launch.py::test_small_campaigns_go_ahead_of_the_next_slice_of_a_huge_one"],
+        ["tests/database/test_launch.py::test_small_campaigns_go_ahead_of_the_next_chunks_of_a_huge_one"],
     ),
     Mutant(
         "P7",

@@ -81,7 +81,7 @@ def scheduled(service: Service, oidc_function: Function) -> Service:
     return replace(service, url=oidc_function.url)
 
 
-def tick(service: Service, token: str, **changes: Any) -> httpx.Response:
+def call(service: Service, token: str, **changes: Any) -> httpx.Response:
     """What the job of deploy.sh sends: no body, and the content type that the Scheduler gives to that."""
     headers = {
         "Authorization": f"Bearer {token}",
@@ -100,12 +100,12 @@ def launched(response: httpx.Response) -> list[UUID]:
 
 
 @pytest.mark.parametrize("body", [b"", b"\x00\xff\xfe"])
-def test_a_tick_launches_what_is_due_whatever_bytes_its_body_holds(
+def test_a_call_launches_what_is_due_whatever_bytes_its_body_holds(
     scheduled: Service, issuer: TokenIssuer, body: bytes
 ) -> None:
     """Only a body that is declared as JSON has parameters."""
     campaign = scheduled.factory.campaign(scheduled.organization())
-    assert launched(tick(scheduled, issuer.token(), content=body)) == [campaign]
+    assert launched(call(scheduled, issuer.token(), content=body)) == [campaign]
 
 
 def test_the_static_token_works_beside_it_and_nothing_else(scheduled: Service, issuer: TokenIssuer) -> None:
@@ -116,7 +116,7 @@ def test_the_static_token_works_beside_it_and_nothing_else(scheduled: Service, i
         issuer.forged({"alg": "none"}),
         "x" * 40,
     ):
-        response = tick(scheduled, token)
+        response = call(scheduled, token)
         assert response.status_code == 401
         assert response.headers["WWW-Authenticate"] == "Bearer"
         assert response.json()["detail"] == "A valid bearer token is required."
@@ -131,10 +131,10 @@ def test_without_static_tokens_the_scheduler_alone_comes_in(
         alone = replace(service, url=function.url)
         assert alone.post().status_code == 401
         assert alone.post(headers={"Authorization": "Bearer"}).status_code == 401
-        assert launched(tick(alone, issuer.token())) == []
+        assert launched(call(alone, issuer.token())) == []
 
 
-def test_while_certificates_cannot_be_fetched_a_tick_is_told_to_come_again(
+def test_while_certificates_cannot_be_fetched_a_call_is_told_to_come_again(
     service: Service, oidc_environment: dict[str, str], certificate_server: CertificateServer, issuer: TokenIssuer
 ) -> None:
     campaign = service.factory.campaign(service.organization())
@@ -142,7 +142,7 @@ def test_while_certificates_cannot_be_fetched_a_tick_is_told_to_come_again(
         waiting = replace(service, url=function.url)
         certificate_server.works = False
         try:
-            response = tick(waiting, issuer.token())
+            response = call(waiting, issuer.token())
         finally:
             certificate_server.works = True
         assert response.status_code == 503
@@ -152,7 +152,7 @@ def test_while_certificates_cannot_be_fetched_a_tick_is_told_to_come_again(
         assert launched(waiting.post()) == [campaign]  # with the static token
 
 
-def test_duplicates_of_one_tick_launch_a_campaign_once(scheduled: Service, issuer: TokenIssuer) -> None:
+def test_duplicates_of_one_call_launch_a_campaign_once(scheduled: Service, issuer: TokenIssuer) -> None:
     organization = scheduled.organization()
     contacts = scheduled.factory.contacts(organization, 500)
     campaign = scheduled.factory.campaign(organization)
@@ -160,7 +160,7 @@ def test_duplicates_of_one_tick_launch_a_campaign_once(scheduled: Service, issue
 
     def send() -> httpx.Response:
         together.wait()
-        return tick(scheduled, token)
+        return call(scheduled, token)
 
     with ThreadPoolExecutor(4) as senders:
         answers = [sent.result() for sent in [senders.submit(send) for _ in range(4)]]
@@ -177,20 +177,20 @@ def test_a_retry_while_the_first_attempt_still_runs_launches_the_rest_and_nothin
     campaign = scheduled.factory.campaign(slow)
     with ThreadPoolExecutor(1) as scheduler:
         with gate(scheduled.project.database_url, held):
-            first = scheduler.submit(tick, scheduled, issuer.token())
+            first = scheduler.submit(call, scheduled, issuer.token())
             wait_until_held_up(scheduled.project.database_url)
             due_meanwhile = scheduled.factory.campaign(other)
-            retry = tick(scheduled, issuer.token())
+            retry = call(scheduled, issuer.token())
             assert launched(retry) == [due_meanwhile]
             assert records.status(scheduled.database, campaign) == "scheduled"
         assert launched(first.result()) == [campaign]
-    assert launched(tick(scheduled, issuer.token())) == []
+    assert launched(call(scheduled, issuer.token())) == []
 
 
-def test_a_manual_run_under_the_time_of_an_earlier_tick_is_a_run_of_its_own(
+def test_a_manual_run_under_the_time_of_an_earlier_call_is_a_run_of_its_own(
     scheduled: Service, issuer: TokenIssuer
 ) -> None:
     organization = scheduled.organization()
     for _ in range(2):
         campaign = scheduled.factory.campaign(organization)
-        assert launched(tick(scheduled, issuer.token())) == [campaign]
+        assert launched(call(scheduled, issuer.token())) == [campaign]

@@ -1,4 +1,4 @@
-"""supabase/pg_cron on a real Postgres with the real pg_cron: its ticks reach the running function."""
+"""supabase/pg_cron on a real Postgres with the real pg_cron: its calls reach the running function."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def jobs(database: Connection) -> list[tuple[Any, ...]]:
     return database.execute("select jobname, schedule, command from cron.job").fetchall()
 
 
-def test_a_tick_reaches_the_function_and_launches_what_is_due(
+def test_a_call_reaches_the_function_and_launches_what_is_due(
     database: Connection, sender: Sender, service: Service
 ) -> None:
     campaign = service.due_campaign()

@@ -49,7 +49,7 @@ def events(database: Connection, campaign: UUID) -> list[dict[str, Any]]:
 def everything(database: Connection, *, with_last_call: bool = True) -> dict[str, list[str]]:
     """All rows of all tables as text, with the version of each: the same if and only if nothing was written.
 
-    Every step writes the time of the last tick.
+    Every step writes the time of the last call.
     """
     query = """
         select table_schema, table_name from information_schema.tables

@@ -120,7 +120,7 @@ class Rig:
             raise error
 
     def settle(self, function: Function, scene: Scene, edits: Edits | None = None) -> Violations:
-        """Run as the ticks would, in peace, until everything is launched; then look for violations.
+        """Run as the scheduler would, in peace, until everything is launched; then look for violations.
 
         `edits`: what editors did before.
         """

@@ -231,7 +231,7 @@ class TestHeldCampaigns:
     def test_a_worker_that_waits_asks_again_as_soon_as_another_has_laid_out_work(
         self, api: FakeApi, run: Any, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """As a step does that ends the slices of one pass, and lays out those of the next."""
+        """As a step does that ends the chunks of one pass, and lays out those of the next."""
         waits, together = threading.Event(), threading.Barrier(2)
 
         def wait(news: threading.Event, seconds: float) -> bool:

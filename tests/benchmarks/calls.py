@@ -1,4 +1,4 @@
-"""A tick with nothing due, a dry run, and the start of a process."""
+"""A call with nothing due, a dry run, and the start of a process."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def idle_among_many(rounds: int) -> Iterator[Ratio]:
     with Bed() as few, Bed() as many:
         _store(few, campaigns=1_000, recipients=10_000)
         _store(many, campaigns=MILLION, recipients=STORED_RECIPIENTS)
-        samples = _alternate(rounds, _tick(many), _tick(few))
+        samples = _alternate(rounds, _idle_call(many), _idle_call(few))
         yield ratio(
-            "an idle tick, 1,000,000 campaigns and 10,000,000 recipients stored",
+            "an idle call, 1,000,000 campaigns and 10,000,000 recipients stored",
             "the same with 1,000 campaigns",
             1.1,
             1.05,
@@ -69,7 +69,7 @@ def idle_while_many_wait(rounds: int) -> Iterator[Ratio]:
 
 
 def idle_and_trivial(rounds: int) -> Iterator[Ratio]:
-    """How much of a tick is the way to the database and back."""
+    """How much of a call is the way to the database and back."""
     with Bed() as bed:
         bed.execute(TRIVIAL)
         bed.stack.rest.stop()
@@ -77,8 +77,8 @@ def idle_and_trivial(rounds: int) -> Iterator[Ratio]:
         _store(bed, campaigns=1_000, recipients=10_000)
         options = ClientOptions(httpx_client=httpx.Client(), auto_refresh_token=False, persist_session=False)
         client = create_client(bed.stack.project.url, bed.stack.project.secret_key, options)
-        samples = _alternate(rounds, _tick(bed), lambda: client.rpc("trivial", {}).execute())
-        yield ratio("an idle tick", "one trivial RPC through supabase-py", 1.5, 1.2, *samples, unit="ms")
+        samples = _alternate(rounds, _idle_call(bed), lambda: client.rpc("trivial", {}).execute())
+        yield ratio("an idle call", "one trivial RPC through supabase-py", 1.5, 1.2, *samples, unit="ms")
 
 
 def dry_run(rounds: int) -> Iterator[Ratio]:
@@ -228,18 +228,18 @@ def _settings(bed: Bed) -> Settings:
     )
 
 
-def _tick(bed: Bed) -> Callable[[], None]:
+def _idle_call(bed: Bed) -> Callable[[], None]:
     """One run in this process, as the function makes it."""
     settings = _settings(bed)
     database = Database(settings)
 
-    def tick() -> None:
+    def call() -> None:
         run = Run(database, settings, run_id=uuid4(), organization_id=None, clock=Clock(), shutdown=Shutdown())
         report = run.execute()
         if report.result.campaigns or not report.complete:
-            raise RuntimeError("the tick was not idle")
+            raise RuntimeError("the call was not idle")
 
-    return tick
+    return call
 
 
 def _alternate(rounds: int, ours: Callable[[], Any], theirs: Callable[[], Any]) -> tuple[list[float], list[float]]:
