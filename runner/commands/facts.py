@@ -18,6 +18,15 @@ class MissingIndex(BaseModel):
     command: StrictStr
 
 
+class Named(BaseModel):
+    """A campaign or an organization. None: it has no name."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: UUID
+    name: StrictStr | None
+
+
 class Lack(BaseModel):
     """How many lack something, and the first of them. `is_cut`: not all were looked at."""
 
@@ -25,7 +34,7 @@ class Lack(BaseModel):
 
     is_cut: StrictBool
     lacking: int = Field(ge=0, strict=True)
-    named: tuple[UUID, ...]
+    named: tuple[Named, ...]
 
 
 class Closed(Lack):
@@ -65,6 +74,21 @@ class Blocker(BaseModel):
     seconds: int | None  # since its transaction began
     mode: StrictStr
     tables: tuple[StrictStr, ...]
+
+
+class Guard(BaseModel):
+    """A trigger or check constraint of the project that may refuse what the runner writes.
+
+    `function_name`: what the trigger runs, None for a constraint. `statement` takes the guard away.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: StrictStr
+    table_name: StrictStr
+    function_name: StrictStr | None
+    definition: StrictStr
+    statement: StrictStr
 
 
 class Audiences(BaseModel):
@@ -113,6 +137,7 @@ class Facts(BaseModel):
     grants: tuple[Grant, ...] | None = None  # that are missing
     writing: StrictStr | None = None  # the SQLSTATE with which the database refuses to write
     locks: tuple[Blocker, ...] | None = None
+    guards: tuple[Guard, ...] | None = None
     indexes: tuple[MissingIndex, ...] | None = None
     system_user: StrictBool | None = None  # it is a profile
     memberships: Lack | None = None  # organizations with scheduled campaigns
@@ -120,7 +145,9 @@ class Facts(BaseModel):
     tenants: Lack | None = None  # without an organization,
     closed: Closed | None = None  # deleted, or of a closed organization,
     recipients: Lack | None = None  # or with recipients that no launch wrote
-    launches: Lack | None = None  # campaigns that were launched in the last week with something to look at
+    nobody: Lack | None = None  # campaigns that were launched in the last week to nobody,
+    dropped: Lack | None = None  # with recipients that a trigger dropped,
+    unmatched: Lack | None = None  # or past an exclusion that matched nothing
     audiences: Audiences | None = None
     last_call: LastCall | None = None
 

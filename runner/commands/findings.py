@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
-from runner.commands.facts import Audiences, Blocker, Closed, DoctorResult, Facts
-from runner.commands.status import refusal, stuck_because
+from runner.commands.facts import Audiences, Blocker, Closed, DoctorResult, Facts, Guard, Named
+from runner.commands.status import coming, refusal, stuck_because, whose
 from runner.commands.terminal import counted, duration, moment
 from runner.commands.troubles import TROUBLES, Severity
 from runner.environment import misspelt
@@ -31,6 +31,7 @@ CALL_SECONDS = 600.0  # longer without a call than this, too
 UNREPORTED_SECONDS = 3600.0  # no run takes longer
 
 _LOCKED = "55P03"
+_SLOW = ("57014", "CR005")
 # Classes of SQLSTATEs that a trigger of the project raises, mostly.
 _OF_TRIGGERS = frozenset({"08", "25", "42", "53", "57", "58", "P0", "XX"})
 # What a check is called, where the fact has another name.
@@ -123,7 +124,6 @@ def unreachable(error: RunnerError) -> Finding:
 
 def database_findings(answer: DoctorResult, settings: Settings) -> Iterator[Finding]:
     facts = answer.facts
-    yield from _failed_looks(answer)
     if "version" not in answer.errors:
         yield _version(facts.version)
     for function in facts.functions or ():
@@ -147,6 +147,7 @@ def database_findings(answer: DoctorResult, settings: Settings) -> Iterator[Find
         yield _found("lock", _blocker(blocker), pid=blocker.pid)
     if facts.locks == ():
         yield Finding("locks", "ok", "No other transaction holds a lock for long.")
+    yield from _failed_looks(answer)
     for index in facts.indexes or ():
         if index.is_invalid:
             statement = f"drop index concurrently public.{index.name}; {index.command}"
@@ -164,7 +165,7 @@ def database_findings(answer: DoctorResult, settings: Settings) -> Iterator[Find
 def _failed_looks(answer: DoctorResult) -> Iterator[Finding]:
     locked = [_CHECKS.get(check, check) for check, code in answer.errors.items() if code == _LOCKED]
     if locked:
-        yield _found("locked_look", f"A lock on a table kept these from being looked at: {', '.join(locked)}.")
+        yield _found("locked_look", f"A lock on a table hid what these checks look at: {', '.join(locked)}.")
     for check, code in answer.errors.items():
         if code != _LOCKED:
             kind = TROUBLES["missing_functions" if code.startswith("42") else "look"]
@@ -206,7 +207,7 @@ def _system_user(facts: Facts, settings: Settings) -> Iterator[Finding]:
             "membership",
             f"{number} with scheduled campaigns, in which the system user has none of the roles "
             f"{', '.join(settings.system_user_roles)}: {_named(lack.named, lack.lacking)}.",
-            organization_id=lack.named[0],
+            organization_id=lack.named[0].id,
             system_user_id=user,
             role=settings.system_user_roles[-1],
         )
@@ -225,11 +226,9 @@ def _lists(facts: Facts) -> Iterator[Finding]:
             "scheduled, but deleted or archived, or of an organization that is deleted or closed",
         ),
         ("recipients", facts.recipients, "scheduled with recipients that no launch wrote"),
-        (
-            "odd_launch",
-            facts.launches,
-            "launched in the last 7 days to nobody, or past an exclusion that matched nothing",
-        ),
+        ("nobody", facts.nobody, "launched in the last 7 days with nobody left to mail"),
+        ("dropped", facts.dropped, "launched in the last 7 days with recipients that a trigger dropped"),
+        ("unmatched", facts.unmatched, "launched in the last 7 days past an exclusion that matched nothing"),
     )
     found = False
     for trouble, lack, what in lacks:
@@ -239,10 +238,17 @@ def _lists(facts: Facts) -> Iterator[Finding]:
             columns = lack.columns if isinstance(lack, Closed) else None
             because = f" ({', '.join(columns)} of the first one)" if columns else ""
             named = _named(lack.named, lack.lacking)
-            yield _found(trouble, f"{number} {what}{because}: {named}.", campaign_id=lack.named[0])
+            yield _found(
+                trouble,
+                f"{number} {what}{because}: {named}.",
+                campaign_id=lack.named[0].id,
+                statement=_statements(_triggers(facts.guards or (), "public.campaign_recipients")),
+            )
     if not found and all(lack is not None for _, lack, _ in lacks):
         yield Finding(
-            "schedules", "ok", "Each scheduled campaign has a time and an organization, and no foreign recipients."
+            "schedules",
+            "ok",
+            "Each scheduled campaign has a time and an organization. Launches alone wrote recipients.",
         )
 
 
@@ -264,7 +270,7 @@ def _contacts(audiences: Audiences | None, *, is_known: bool) -> Iterator[Findin
         if concerned:
             found = True
             number = counted(sum(getattr(each, fact) for each in concerned), noun)
-            ids = _named([each.organization_id for each in concerned[:5]], len(concerned))
+            ids = _listed([str(each.organization_id) for each in concerned[:5]], len(concerned))
             yield _found(trouble, f"{number} {what}, in {looked}; organizations: {ids}.")
     if not found:
         yield Finding("contacts", "ok", f"Nothing looks wrong in {looked}.")
@@ -307,11 +313,8 @@ def campaign_findings(facts: Facts, settings: Settings) -> Iterator[Finding]:
         )
         return
     if health.is_well(settings.health_max_lateness_minutes):
-        waiting = (
-            f"{counted(health.due.count, 'campaign')} due, for the next call" if health.due.count else "None is due"
-        )
-        yield Finding("campaigns", "ok", f"{waiting}; none failed, is held or late.")
-    yield from _stuck(health, settings)
+        yield Finding("campaigns", "ok", _well(health, is_locked=bool(facts.locks)))
+    yield from _stuck(facts.guards or (), health, settings)
     if health.is_late(settings.health_max_lateness_minutes) and health.oldest_due is not None:
         late = duration(health.oldest_due_seconds or 0)
         yield _found(
@@ -323,7 +326,21 @@ def campaign_findings(facts: Facts, settings: Settings) -> Iterator[Finding]:
             yield _found("unreported", f"The run {run.run_id}, opened at {moment(run.opened_at)}, was never reported.")
 
 
-def _stuck(health: Health, settings: Settings) -> Iterator[Finding]:
+def _well(health: Health, *, is_locked: bool) -> str:
+    if health.due.count:
+        said = [f"{counted(health.due.count, 'campaign')} due, for the next call; none failed, is held or late."]
+        if is_locked:
+            said.append("A lock may keep the next call from launching: see locks.")
+    else:
+        said = ["None is due; none failed, is held or late."]
+        if health.upcoming:
+            said.append(f"Next: {health.upcoming[0].name}, {coming(health, health.upcoming[0])}.")
+        # A campaign of another status, as paused, is not looked at: no index leads to it.
+        said.append("All campaigns with their status: python -m runner campaigns")
+    return " ".join(said)
+
+
+def _stuck(guards: Sequence[Guard], health: Health, settings: Settings) -> Iterator[Finding]:
     lists = {
         "taken_over": health.taken_over,
         "needs_attention": health.needs_attention,
@@ -332,9 +349,12 @@ def _stuck(health: Health, settings: Settings) -> Iterator[Finding]:
     }
     for kind, launches in lists.items():
         for launch in launches.campaigns:
+            refusing = _refusing(guards, launch) if kind in ("failing", "needs_attention") else ()
+            told = [_told(health, kind, launch), *(_guard(each) for each in refusing)]
             yield _found(
-                _trouble(kind, launch),
-                _told(health, kind, launch),
+                _trouble(kind, launch, refusing),
+                " ".join(told),
+                statement=_statements(refusing),
                 campaign_id=launch.campaign_id,
                 organization_id=launch.organization_id,
                 system_user_id=settings.system_user_id,
@@ -345,18 +365,54 @@ def _stuck(health: Health, settings: Settings) -> Iterator[Finding]:
             yield Finding("campaigns", "problem", f"{more:,} more of this kind.", "See: python -m runner status")
 
 
-def _trouble(kind: str, launch: OpenLaunch) -> str:
+def _trouble(kind: str, launch: OpenLaunch, refusing: Sequence[Guard]) -> str:
     if launch.failed_with == "CR403" and kind == "needs_attention":
         return "no_member"
     if launch.failed_with in ("CR004", _LOCKED) and kind == "failing":
         return "locked"
-    if launch.failed_with is not None and launch.failed_with[:2] in _OF_TRIGGERS and kind == "failing":
-        return "refused_by_trigger"
+    if launch.failed_with == "23502" and not refusing:
+        return "empty_column"
+    if refusing:
+        return "refused_by_trigger" if refusing[0].function_name else "refused_by_constraint"
     return kind
 
 
+def _refusing(guards: Sequence[Guard], launch: OpenLaunch) -> Sequence[Guard]:
+    """The guards that the words of the refusal name; or, where these name none, all triggers that may have spoken."""
+    if launch.failed_with is None or launch.last_error is None:
+        return ()
+    words = f"{launch.last_error}\n{launch.detail or ''}"
+    named = [each for each in guards if re.search(_mention(each), words)]
+    if named:
+        return named
+    told = re.search(r"trigger on (\w+)", launch.last_error)
+    if told:
+        return _triggers(guards, f"public.{told[1]}")
+    if launch.failed_with[:2] in _OF_TRIGGERS or launch.failed_with in _SLOW:
+        return [each for each in guards if each.function_name]
+    return ()
+
+
+def _mention(guard: Guard) -> str:
+    return rf"\b{re.escape(guard.function_name)}\(" if guard.function_name else rf"constraint {re.escape(guard.name)}\b"
+
+
+def _triggers(guards: Sequence[Guard], table: str) -> list[Guard]:
+    return [each for each in guards if each.function_name and each.table_name == table]
+
+
+def _guard(guard: Guard) -> str:
+    if guard.function_name:
+        return f"The trigger {guard.name} on {guard.table_name} runs {guard.function_name}()."
+    return f"The constraint {guard.name} on {guard.table_name} reads: {guard.definition}."
+
+
+def _statements(guards: Iterable[Guard]) -> str:
+    return " ".join(each.statement for each in guards)
+
+
 def _told(health: Health, kind: str, launch: OpenLaunch) -> str:
-    who = f"{launch.name} {launch.campaign_id}"
+    who = f"{launch.name} {launch.campaign_id} {whose(launch)}"
     if kind == "taken_over":
         written = f"{launch.recipients_inserted:,} recipients were written"
         return f"{who}: a person set the campaign to sending before its audience was complete; {written}."
@@ -370,6 +426,9 @@ def clock_finding(difference: float) -> Finding:
     return _found("clock", f"This machine's clock is {abs(difference):.0f} s {direction} the database's.")
 
 
-def _named(ids: Iterable[UUID], number: int) -> str:
-    shown = [str(each) for each in ids]
+def _named(named: Iterable[Named], number: int) -> str:
+    return _listed([f"{each.name or '(without a name)'} {each.id}" for each in named], number)
+
+
+def _listed(shown: Sequence[str], number: int) -> str:
     return ", ".join(shown) + (f" and {number - len(shown):,} more" if number > len(shown) else "")

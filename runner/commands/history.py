@@ -8,6 +8,7 @@ import click
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from runner.commands.console import explained, load_settings
+from runner.commands.status import told_error
 from runner.commands.terminal import duration, moment, pairs, printable, wrapped
 from runner.errors import CampaignNotFound
 from runner.query import query
@@ -133,7 +134,7 @@ def _launch(launch: LaunchRecord, campaign: CampaignState | None) -> list[str]:
         "excluded": ", ".join(f"{reason} {number:,}" for reason, number in sorted((launch.excluded or {}).items())),
         **{f"unmatched {rule}": ", ".join(names) for rule, names in sorted((launch.unmatched or {}).items()) if names},
         "failures": launch.attempts or None,
-        "last error": launch.error,
+        "last error": None if launch.error is None else told_error(launch.error),
         "in its words": launch.detail,
         "in the name of": launch.system_user_id,
         "run": launch.run_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -13,6 +14,7 @@ from runner.commands.terminal import bar, duration, moment, pairs, printable, sh
 from runner.health import Campaign, Count, Health, OpenLaunch, PastRun, read_health
 
 NOT_WELL = 1
+_POINTER = re.compile(r" `python -m runner \w+` (shows|names) [^.]*\.$")
 
 
 @click.command(
@@ -28,7 +30,7 @@ Exit codes:
   0  every due campaign is being launched
   1  one is not: it failed, needs a person, or has waited for a run for longer than HEALTH_MAX_LATENESS_MINUTES
   2  wrong usage
-  3  the database could not be asked""",
+  3  the database could not be asked, or refused: a setting is wrong""",
 )
 @click.option(
     "--organization-id", type=click.UUID, help="Only the campaigns of this organization. The runs are those of all."
@@ -63,15 +65,29 @@ def to_text(health: Health, max_lateness_minutes: int) -> str:
     under_way = [(each, _under_way(health, each)) for each in health.generating.campaigns]
     lines += _section("Under way", health.generating, under_way)
     lines += _section(
-        "Without a time", health.unscheduled, [(each, [_whose(each)]) for each in health.unscheduled.campaigns]
+        "Without a time", health.unscheduled, [(each, [whose(each)]) for each in health.unscheduled.campaigns]
     )
     lines += ["", f"Next:{'' if health.upcoming else ' none'}"]
     for campaign in health.upcoming:
-        lines += _block(campaign, [f"at {moment(campaign.scheduled_at)}", _whose(campaign)])
+        lines += _block(campaign, [coming(health, campaign), whose(campaign)])
     lines += ["", f"Last runs:{'' if health.runs else ' none'}"]
     for run in health.runs:
         lines += _run(health, run)
     return "\n".join(lines)
+
+
+def coming(health: Health, campaign: Campaign) -> str:
+    """When a campaign comes, and how long from now."""
+    if campaign.scheduled_at is None:
+        return "at a time far from now"
+    wait = (campaign.scheduled_at - health.checked_at).total_seconds()
+    return f"at {moment(campaign.scheduled_at)}, in {duration(wait)}"
+
+
+def whose(campaign: Campaign) -> str:
+    """The organization of a campaign."""
+    name = printable(campaign.organization_name or "")
+    return f"of {name} {campaign.organization_id}" if name else f"of organization {campaign.organization_id}"
 
 
 def number(count: Count) -> str:
@@ -95,10 +111,13 @@ def refusal(launch: OpenLaunch) -> list[str]:
     if launch.last_error is None:
         return []
     if launch.detail is None or launch.detail == launch.last_error:
-        return [launch.last_error]
-    # Where the words stand, there is no need to say where they are to be found.
-    said = launch.last_error.removesuffix("`python -m runner history` shows the words of the refusal.").rstrip()
-    return [said, f"In the words of the source: {launch.detail}"]
+        return [told_error(launch.last_error)]
+    return [told_error(launch.last_error), f"In the words of the source: {launch.detail}"]
+
+
+def told_error(error: str) -> str:
+    """An error without its last sentence, which says what command tells more, where that command tells it."""
+    return _POINTER.sub("", error)
 
 
 def _summary(health: Health, max_lateness_minutes: int) -> list[str]:
@@ -114,7 +133,7 @@ def _summary(health: Health, max_lateness_minutes: int) -> list[str]:
             ("Last call", _ago(health, health.last_tick_at)),
             ("Last run ended", _ago(health, health.last_run_ended_at)),
             ("Due", number(health.due)),
-            ("Longest wait", oldest),
+            ("Waits for a run", oldest),
         ]
     )
 
@@ -135,13 +154,8 @@ def _block(campaign: Campaign, paragraphs: Iterable[str]) -> list[str]:
     return [*name, f"    {campaign.campaign_id}", *(line for text in paragraphs for line in wrapped(text, 4))]
 
 
-def _whose(campaign: Campaign) -> str:
-    name = printable(campaign.organization_name or "")
-    return f"of {name} {campaign.organization_id}" if name else f"of organization {campaign.organization_id}"
-
-
 def _stuck(health: Health, launch: OpenLaunch) -> list[str]:
-    lines = [_whose(launch), stuck_because(health, launch)]
+    lines = [whose(launch), stuck_because(health, launch)]
     return [*lines, *refusal(launch)]
 
 
@@ -153,7 +167,7 @@ def _under_way(health: Health, launch: OpenLaunch) -> list[str]:
         f"{percent}{launch.state}",
         f"{done} contacts, {launch.recipients_inserted:,} recipients written",
         f"since {_ago(health, launch.since)}{late}",
-        _whose(launch),
+        whose(launch),
     ]
     if launch.stalled_since is not None:
         lines.append(f"stalled: no step has worked on it since {_ago(health, launch.stalled_since)}")

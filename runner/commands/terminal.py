@@ -26,7 +26,11 @@ def width() -> int:
 def wrapped(text: str, indent: int = 0) -> list[str]:
     """A paragraph as lines that fit the width, each after so many blanks."""
     blanks = " " * indent
-    lines = [part for line in text.splitlines() for part in textwrap.wrap(printable(line), width() - indent)]
+    lines = [
+        part
+        for line in text.splitlines()
+        for part in textwrap.wrap(printable(line), width() - indent, break_on_hyphens=False)
+    ]
     return [blanks + line for line in lines]
 
 

@@ -98,7 +98,7 @@ TROUBLES = {
         "locks",
         "problem",
         "a table is locked, so that a check could not read it",
-        "End the session that holds the lock.",
+        "End the session that holds the lock (see locks), and ask the doctor again.",
     ),
     "table": Trouble(
         "tables",
@@ -143,6 +143,7 @@ TROUBLES = {
         "memberships",
         "problem",
         "the system user is no member of an organization that schedules campaigns",
+        "If a campaign stands in the wrong organization, correct its organization_id. If not: "
         "insert into public.organization_members (organization_id, user_id, role) "
         "values ('{organization_id}', '{system_user_id}', '{role}');",
     ),
@@ -171,11 +172,25 @@ TROUBLES = {
         "If a person did not choose them: delete from public.campaign_recipients where campaign_id = '{campaign_id}' "
         "and status = 'pending';",
     ),
-    "odd_launch": Trouble(
+    "nobody": Trouble(
         "launches",
         "warning",
-        "a launch of the last 7 days has no pending recipient, or a name in its exclusions matched nothing",
-        "See: python -m runner history {campaign_id}",
+        "a launch of the last 7 days left nobody to mail",
+        "See whom it left out: python -m runner history {campaign_id}. Then correct the rules or the contacts. To "
+        "launch the campaign again: update public.campaigns set status = 'scheduled' where id = '{campaign_id}';",
+    ),
+    "dropped": Trouble(
+        "launches",
+        "warning",
+        "a trigger dropped recipients of a launch of the last 7 days",
+        "Correct the trigger, or switch it off: {statement} To launch the campaign again: update public.campaigns set "
+        "status = 'scheduled' where id = '{campaign_id}';",
+    ),
+    "unmatched": Trouble(
+        "launches",
+        "warning",
+        "a launch of the last 7 days has an exclusion that matched nothing",
+        "See which: python -m runner history {campaign_id}",
     ),
     "late": Trouble(
         "campaigns",
@@ -193,9 +208,22 @@ TROUBLES = {
         "campaigns",
         "problem",
         "a trigger of the project refuses a campaign, or is too slow",
-        "Correct the trigger; these may be it: select tgrelid::regclass, tgname, tgfoid::regproc from pg_trigger "
-        "where not tgisinternal and tgrelid in ('public.campaign_recipients'::regclass, 'public.campaigns'::regclass, "
-        "to_regclass('public.activity_events'));",
+        "Correct the trigger, or switch it off: {statement} To have the campaign tried at once: python -m runner retry "
+        "{campaign_id}",
+    ),
+    "refused_by_constraint": Trouble(
+        "campaigns",
+        "problem",
+        "a check constraint refuses a campaign",
+        "Correct the constraint, or drop it: {statement} To have the campaign tried at once: python -m runner retry "
+        "{campaign_id}",
+    ),
+    "empty_column": Trouble(
+        "campaigns",
+        "problem",
+        "a column that must not be empty has no default",
+        "Give the column a default (see tables). To have the campaign tried at once: python -m runner retry "
+        "{campaign_id}",
     ),
     "locked": Trouble(
         "campaigns",
@@ -219,6 +247,7 @@ TROUBLES = {
         "campaigns",
         "problem",
         "the system user may not act for the campaign's organization",
+        "If the campaign stands in the wrong organization, correct its organization_id. If not: "
         "insert into public.organization_members (organization_id, user_id, role) "
         "values ('{organization_id}', '{system_user_id}', '{role}');",
     ),

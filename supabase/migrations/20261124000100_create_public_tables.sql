@@ -142,7 +142,7 @@ begin
         end;
         $function$;
         comment on function public.set_organization_of_contact_tag_assignment() is
-            'Gives an assignment that was inserted without an organization that of its tag.';
+            'If an assignment is inserted without an organization, it gets the organization of its tag.';
         revoke execute on function public.set_organization_of_contact_tag_assignment() from public, anon, authenticated;
 
         create trigger set_organization
@@ -239,7 +239,7 @@ begin
         end;
         $function$;
         comment on function public.set_organization_of_campaign_recipient() is
-            'Gives a recipient that was inserted without an organization that of its campaign.';
+            'If a recipient is inserted without an organization, it gets the organization of its campaign.';
         revoke execute on function public.set_organization_of_campaign_recipient() from public, anon, authenticated;
 
         create trigger set_organization

@@ -42,7 +42,7 @@ create table if not exists campaign_runner.launches (
     waiting text, -- NULL: ready
     next_attempt_at timestamptz, -- when a launch in backoff is ready again
     attempts integer not null default 0, -- that failed for the campaign's own reasons, since the last edit
-    troubled_at timestamptz, -- the first error since the last progress that may be the database's or the campaign's
+    troubled_at timestamptz, -- the first passing error, or error of the database, since the last progress
     failed_with text, -- SQLSTATE
     failed_version text, -- the campaign as it was, see campaign_runner.version(): an edit makes the launch ready
     failed_rules_at tid, -- where the row of the rules was: a hint, see campaign_runner.rules_versions()
@@ -68,8 +68,8 @@ create unique index if not exists launches_one_open_per_campaign
     on campaign_runner.launches (campaign_id) where closed_at is null;
 create index if not exists launches_campaign_id_idx on campaign_runner.launches (campaign_id, id);
 create index if not exists launches_run_id_idx on campaign_runner.launches (run_id);
--- The open launches, in the orders in which steps read them. Apart from the unique index by campaign, avoid an index on all
--- open launches: a plan from an empty table would use it to look up one campaign, and read all open launches.
+-- The open launches, in the orders in which steps read them. Two indexes hold all open launches: the unique one by campaign,
+-- and this one. Avoid a third: a plan from an empty table would use it to look up one campaign, and read all open launches.
 create index if not exists launches_schedule_idx
     on campaign_runner.launches (scheduled_at, campaign_id) where closed_at is null;
 create index if not exists launches_ready_idx
@@ -98,7 +98,7 @@ comment on table campaign_runner.launch_chunks is
     'The ranges of contact ids of an open launch. Steps work on different chunks side by side; a locked row is taken.';
 
 create table if not exists campaign_runner.run_errors (
-    run_id uuid not null, -- no foreign key: a step may be the first to enter one, and another the run
+    run_id uuid not null, -- no foreign key: one step may enter an error before another step enters the run
     campaign_id uuid not null,
     error text not null,
     occurred_at timestamptz not null default now(),
@@ -114,10 +114,10 @@ create table if not exists campaign_runner.last_call (
     system_user_id uuid,
     system_user_roles text[],
     max_lateness_minutes integer,
-    -- Where the next step goes on to look at campaigns that no launch has been opened for, and at launches that wait.
+    -- The last campaign, in the order of schedules, that ready_campaigns() looked at.
     campaigns_after_time timestamptz not null default '-infinity',
     campaigns_after_id uuid not null default '00000000-0000-0000-0000-000000000000',
-    launches_after_id uuid not null default '00000000-0000-0000-0000-000000000000', -- of the campaign
+    launches_after_id uuid not null default '00000000-0000-0000-0000-000000000000', -- the campaign of the last launch that vanished_launches() looked at
     constraint one_row_only check (singleton)
 );
 comment on table campaign_runner.last_call is 'When a run last asked for work. Stays old when nothing calls the runner.';

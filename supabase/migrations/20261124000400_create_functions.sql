@@ -31,7 +31,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- What the functions of a release take and return has a number. A release serves the number before, too.
+    -- The interface has a number, and this release serves these. Step and preview send theirs; all other functions count as 1.
     v_oldest constant integer := 1;
     v_newest constant integer := 1;
 begin
@@ -322,7 +322,7 @@ create or replace function campaign_runner.tagged_contacts(
     p_to uuid,
     p_contact_ids uuid[]
 )
-returns table (contact_id uuid, tag_id uuid)
+returns table (contact_id uuid)
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -342,11 +342,11 @@ begin
     -- `organization_id` may be missing in a table that is not ours. A name without a table is looked up in the innermost
     -- query first: where contact_tag_assignments has no such column, the one of `absent` is found.
     return query
-        select assigned.contact_id, assigned.tag_id
+        select assigned.contact_id
         from (select null::uuid as organization_id) absent
         cross join lateral (
             (
-                select a.contact_id, a.tag_id, organization_id as tenant
+                select a.contact_id, organization_id as tenant
                 from public.contact_tag_assignments a
                 where p_contact_ids is null
                     and a.tag_id = any (p_tag_ids)
@@ -356,10 +356,10 @@ begin
                 order by a.tag_id, a.contact_id
             )
             union all
-            select k.contact_id, k.tag_id, k.tenant
+            select k.contact_id, k.tenant
             from unnest(p_contact_ids) as c (id)
             cross join lateral (
-                select a.contact_id, a.tag_id, organization_id as tenant
+                select a.contact_id, organization_id as tenant
                 from public.contact_tag_assignments a
                 where a.tag_id = any (p_tag_ids) and a.contact_id >= c.id and a.contact_id <= c.id
                 order by a.tag_id, a.contact_id
@@ -369,7 +369,7 @@ begin
 end;
 $$;
 comment on function campaign_runner.tagged_contacts(uuid, uuid[], uuid, uuid, uuid[]) is
-    'Which contacts of the range, or of these ids, have which of these tags. An assignment of another tenant is none.';
+    'The contacts of the range, or of these ids, that have one of these tags; twice with two of them. An assignment of another tenant is none.';
 
 
 -- 30_audience/09_bounced_contacts.sql
@@ -402,6 +402,7 @@ begin
                 and r.organization_id = any (array[p_organization_id])
                 and r.contact_id >= p_from
                 and r.contact_id <= p_to
+                and (r.contact_id < p_to or p_to = 'ffffffff-ffff-ffff-ffff-ffffffffffff') is true
             order by r.organization_id, r.contact_id
         )
         union all
@@ -442,7 +443,7 @@ set enable_incremental_sort = off
 as $$
 #variable_conflict use_column
 declare
-    v_usual constant integer := cardinality(p_addresses) + 100;
+    v_rows_at_most constant integer := cardinality(p_addresses) + 100;
 begin
     if p_addresses is null then
         return;
@@ -465,7 +466,7 @@ begin
                     and not c.is_subscribed
                     and (c.organization_id = p_organization_id) is true
                 order by campaign_runner.address_hash(c.organization_id, c.email::text)
-                limit v_usual
+                limit v_rows_at_most
             ) k
         )
         select u.address from usual u where not u.is_deleted
@@ -485,7 +486,7 @@ begin
             order by campaign_runner.address_hash(c.organization_id, c.email::text)
             limit 1
         ) one
-        where (select count(*) from usual) >= v_usual;
+        where (select count(*) from usual) >= v_rows_at_most;
 end;
 $$;
 comment on function campaign_runner.opted_out_addresses(uuid, text[]) is
@@ -626,8 +627,9 @@ begin
 end;
 $$;
 comment on function campaign_runner.evaluate_alone(campaign_runner.rules, uuid, uuid, uuid[]) is
-    'Each contact of the range, or of these ids, without regard to twins: NULL with the hash of the address, or '
-    'the first reason against the contact. Only for evaluate_contacts() and displaced_contacts().';
+    'Judges each contact of the range, or of these ids. reason: the first reason against the contact, or NULL. address_hash: set '
+    'where reason is NULL. country: set where reason is country. The opt-out of a twin counts. Which twin gets the mail is not '
+    'decided here. Only for evaluate_contacts() and displaced_contacts().';
 
 
 -- 30_audience/12_find_twins.sql
@@ -659,7 +661,7 @@ as $$
 #variable_conflict use_column
 declare
     v_last constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
-    v_usual constant integer := cardinality(p_address_hashes) + p_twins_at_most;
+    v_rows_at_most constant integer := cardinality(p_address_hashes) + p_twins_at_most;
 begin
     return query
         -- One index scan over the array takes half as long as one look-up for each address. The sub-select hides the array
@@ -673,11 +675,11 @@ begin
                 and (c.id < p_from or c.id >= p_to and p_to <> v_last) is true
                 and (c.id <> all (coalesce(p_contact_ids, '{}'))) is true
             order by campaign_runner.address_hash(c.organization_id, c.email::text), c.id
-            limit v_usual
+            limit v_rows_at_most
         ),
         -- A crowd at one address fills the limit, and hides the twins at others: then each address is looked for.
         is_crowded as materialized (
-            select cardinality(p_address_hashes) > 1 and count(*) >= v_usual as yes from usual
+            select cardinality(p_address_hashes) > 1 and count(*) >= v_rows_at_most as yes from usual
         ),
         twins as (
             select u.id, u.hash
@@ -717,7 +719,7 @@ comment on function
     campaign_runner.find_twins(uuid, uuid, bigint[], uuid, uuid, uuid[], integer)
 is
     'The contacts at these addresses that are outside of the range, or not of these ids, each with its status as a '
-    'recipient. Of more than p_twins_at_most at one address at least so many, those with the lowest ids. Only for '
+    'recipient. If an address has more than p_twins_at_most twins, at least p_twins_at_most are returned: those with the lowest ids. Only for '
     'displaced_contacts().';
 
 
@@ -815,18 +817,19 @@ begin
             from campaign_runner.call_exclusions(p_campaign_id, p_contact_ids) x
             where x.contact_id is not null
         ),
-        counted_by_name as (
+        kept_reasons as (
             select e.reason from excluded e group by e.reason order by e.reason limit v_reasons_at_most
         )
         select e.contact_id, 'project:' || coalesce(min(c.reason), 'other')
         from excluded e
-        left join counted_by_name c on c.reason = e.reason
+        left join kept_reasons c on c.reason = e.reason
         group by e.contact_id;
 end;
 $$;
 comment on function campaign_runner.project_exclusions(uuid, uuid[]) is
     'Those of the contacts that the project''s own rules leave out, each once, with project: and the reason. A reason that '
-    'is NULL, long or the twenty-first is other.';
+    'is NULL, empty or longer than 63 characters becomes other. Of one call, the first 20 reasons in alphabetical order keep '
+    'their names.';
 
 
 -- 30_audience/16_displaced_contacts.sql
@@ -876,7 +879,7 @@ begin
             p_from, case when p_contact_ids is null then p_to else p_from end, p_contact_ids, p_twins_at_most
         ) f;
     end if;
-    if cardinality(v_twin_ids) = 0 and cardinality(v_hashes) = cardinality(p_address_hashes) then
+    if cardinality(v_twin_ids) = 0 and cardinality(v_hashes) = coalesce(cardinality(p_address_hashes), 0) then
         return;
     end if;
 
@@ -931,16 +934,16 @@ begin
                 end
             ) x
         ),
-        -- The competitors for an address, with their rank. A twin has the rank 0 when this pass has synced the twin, or when
-        -- its mail is on its way. All other competitors have the rank 1.
+        -- The competitors for an address, with their rank. A twin that this pass has synced has the rank 0, and all other
+        -- competitors have the rank 1.
         rivals as materialized (
-            select e.contact_id, e.address_hash, 1 as place
+            select e.contact_id, e.address_hash, 1 as rank
             from unnest(p_eligible_ids, p_address_hashes) as e (contact_id, address_hash)
             union all
             select
                 t.contact_id,
                 t.address_hash,
-                case when t.status <> 'pending' or t.is_final and not p_among_recipients then 0 else 1 end
+                case when t.is_final and not p_among_recipients then 0 else 1 end
             from twins t
             left join excluded x on x.contact_id = t.contact_id
             where t.status <> 'pending'
@@ -960,8 +963,8 @@ begin
                 row_number() over (
                     partition by r.address
                     order by
-                        -- A contact of the range whose mail is on its way goes first as well.
-                        least(r.place, (
+                        -- A contact whose mail is on its way goes first as well.
+                        least(r.rank, (
                             select case when sent.status = 'pending' then 1 else 0 end
                             from public.campaign_recipients sent
                             where sent.campaign_id = any (array[p_campaign_id])
@@ -1009,9 +1012,9 @@ comment on function
         uuid, campaign_runner.rules, uuid[], bigint[], uuid, uuid, uuid[], bigint, boolean, integer
     )
 is
-    'Those of the eligible contacts, given with the hashes of their addresses, that a contact with the same address takes '
-    'the mail from, and some of their twins. Of twins the lowest id gets the mail, but for what a launch has settled. The '
-    'other arguments are those of evaluate_contacts(), for which alone it is.';
+    'Returns the eligible contacts that lose the mail to another contact with the same address, and some of their twins. Of '
+    'twins the one with the lowest id gets the mail, unless the launch has settled it otherwise. p_address_hashes belongs to '
+    'p_eligible_ids. The other arguments are those of evaluate_contacts(). Only evaluate_contacts() calls this function.';
 
 
 -- 30_audience/17_evaluate_contacts.sql
@@ -1112,8 +1115,8 @@ as
     from (select null::text as mobile, null::text as first_name, null::text as last_name) absent
     cross join public.campaign_recipients r
     join (
-        -- The rules, and the hashes of the included addresses in ascending order. The sort by a value without an index
-        -- computes both once for each campaign. Computed for each recipient, 100,000 addresses cost 390 ms a row.
+        -- The rules, and the hashes of the included addresses in ascending order. The `order by` makes
+        -- Postgres compute both once for each campaign. Computed for each recipient, 100,000 addresses cost 390 ms a row.
         select
             c.id,
             c.organization_id,
@@ -1136,7 +1139,6 @@ as
     ) c on c.id = r.campaign_id
     cross join lateral (
         select
-            k.id,
             nullif(campaign_runner.trim(k.email::text), '') as email,
             campaign_runner.fold(k.email::text) as address,
             campaign_runner.address_hash(k.organization_id, k.email::text) as address_hash,
@@ -1147,11 +1149,11 @@ as
         where k.organization_id = c.organization_id and k.id = r.contact_id
         offset 0 -- one look into the index for each; a merge join would walk all contacts
     ) contact
-    -- As a case, which the planner does not take for selective. Where it knows nothing of the recipients yet, which is so
-    -- after each first launch, it expected a handful, and evaluated all of them before it sorted and showed 500.
+    -- The condition is a `case`, so that the planner does not take it for selective. After a first launch there are no
+    -- statistics on the recipients. Then the planner expected a handful, and the query evaluated all before it showed 500.
     where case when r.status = 'pending' then true else false end
-        -- As a scalar, which stays a filter: as a join the planner took it for selective, and evaluated a million before it
-        -- showed 500. A contact that came to the address later takes no mail away, unless it is a recipient too.
+        -- The condition is a scalar subquery, so it stays a filter. As a join the planner took it for selective, and the query
+        -- evaluated a million before it showed 500. A contact that came to the address later takes no mail away, unless it is a recipient too.
         and (
             select e.reason is null
             from campaign_runner.evaluate_contacts(
@@ -1228,8 +1230,8 @@ begin
 end;
 $$;
 comment on function campaign_runner.rules_versions(uuid[], tid[]) is
-    'For each campaign with rules: xmin and ctid of the row of its rules. p_places, the ctids of an earlier read, makes '
-    'the function faster and does not change the result.';
+    'For each campaign with rules: xmin and ctid of the row of its rules. p_places are the ctids of an earlier '
+    'read: they make the function faster. A place that was reused may add a campaign that was not asked for.';
 
 
 -- 40_due/03_join_versions.sql
@@ -1434,8 +1436,8 @@ $$;
 comment on function
     campaign_runner.obstacle(uuid, timestamptz, campaign_runner.launches, uuid, text[], integer, timestamptz)
 is
-    'Why a due campaign with this open launch, or NULL, may not be launched, with its SQLSTATE: no row if it may. '
-    'Launch and dry run both ask it.';
+    'Returns why a due campaign may not be launched, and the SQLSTATE for that. No row: it may be launched. p_launch: its open '
+    'launch, or NULL. Launch and dry run both ask this.';
 
 
 -- 40_due/09_is_ready.sql
@@ -1504,7 +1506,7 @@ create or replace function campaign_runner.ready_campaigns(
     p_after_time timestamptz,
     p_after_id uuid,
     out campaign_ids uuid[],
-    out is_more_likely boolean,
+    out may_be_more boolean,
     out after_time timestamptz,
     out after_id uuid
 )
@@ -1566,9 +1568,9 @@ begin
     ),
     -- Campaigns and launches are read in the same order and joined: where 100,000 wait, both reads cover the same campaigns.
     -- One look into the index for each campaign took as long as all the rest.
-    met as materialized (
+    next_with_launch as materialized (
         select
-            n.id, n.organization_id, n.version, b.campaign_id is not null as is_beside,
+            n.id, n.organization_id, n.version, b.campaign_id is not null as launch_was_read,
             b.waiting, b.next_attempt_at, b.failed_with, b.failed_version, b.failed_rules_at
         from next n
         left join (
@@ -1591,32 +1593,32 @@ begin
             )
         ) b on b.campaign_id = n.id
     ),
-    newest_beside as materialized (
+    newest_launches as materialized (
         select l.campaign_id
         from campaign_runner.launches l
         where l.closed_at is null
         order by l.scheduled_at desc, l.campaign_id desc
         limit v_newest_at_most
     ),
-    asked as materialized (
+    to_look_up as materialized (
         select
             array_agg(m.id) filter (where m.waiting is not null) as campaign_ids,
             array_agg(m.failed_rules_at) filter (where m.failed_rules_at is not null) as places,
             array_agg(distinct m.organization_id) filter (where m.failed_with = 'CR403') as organization_ids
-        from met m
+        from next_with_launch m
     ),
     ready as (
         select m.id
-        from met m
+        from next_with_launch m
         left join campaign_runner.rules_versions(
-            (select a.campaign_ids from asked a), (select a.places from asked a)
+            (select a.campaign_ids from to_look_up a), (select a.places from to_look_up a)
         ) r
             on r.campaign_id = m.id
         left join campaign_runner.permitted_organizations(
-            (select a.organization_ids from asked a), p_system_user_id, p_system_user_roles
+            (select a.organization_ids from to_look_up a), p_system_user_id, p_system_user_roles
         ) p (organization_id)
             on p.organization_id = m.organization_id
-        where m.is_beside
+        where m.launch_was_read
             and campaign_runner.is_ready(
                 m.waiting, m.next_attempt_at, m.failed_with, m.failed_version,
                 campaign_runner.join_versions(m.version, r.version), p.organization_id is not null, p_now
@@ -1625,9 +1627,9 @@ begin
         -- Without a launch, or with one that is elsewhere in the order.
         select w.id
         from (
-            select m.id from met m where not m.is_beside
+            select m.id from next_with_launch m where not m.launch_was_read
             union all
-            select n.id from newest n where not exists (select from newest_beside b where b.campaign_id = n.id)
+            select n.id from newest n where not exists (select from newest_launches b where b.campaign_id = n.id)
         ) w
         left join lateral (
             select o as launch
@@ -1644,7 +1646,7 @@ begin
         (select count(*) from newest) = v_newest_at_most,
         last.scheduled_at,
         last.id
-    into campaign_ids, is_more_likely, after_time, after_id
+    into campaign_ids, may_be_more, after_time, after_id
     from (
         -- Round again, where no more were left.
         (
@@ -1663,8 +1665,9 @@ $$;
 comment on function
     campaign_runner.ready_campaigns(uuid, uuid, text[], timestamptz, timestamptz, uuid)
 is
-    'Of the campaigns that are due, the newest 250 and the next 1,000 after the position: those that are ready. With the '
-    'position after them, and whether there may be more campaigns than these.';
+    'Reads the scheduled campaigns whose time has come: the newest 250, and the next 1,000 after the position. Returns those '
+    'that are ready; take_turns() drops those that are deleted, archived or closed. Also returns the position after them, and '
+    'whether there may be more.';
 
 
 -- 40_due/12_take_turns.sql
@@ -1707,7 +1710,10 @@ begin
             (
                 select l.campaign_id
                 from campaign_runner.launches l
-                where l.closed_at is null and l.waiting = 'backoff' and l.next_attempt_at <= p_now
+                where l.closed_at is null
+                    and l.waiting = 'backoff'
+                    and l.next_attempt_at <= p_now
+                    and (p_organization_id is null or l.organization_id = p_organization_id)
                 order by l.next_attempt_at, l.id
                 limit v_urgent_at_most
             )
@@ -1810,7 +1816,7 @@ create or replace function campaign_runner.find_work(
     p_now timestamptz,
     out campaign_ids uuid[],
     out vanished_launch_ids bigint[],
-    out is_more_likely boolean,
+    out may_be_more boolean,
     out campaigns_after_time timestamptz,
     out campaigns_after_id uuid,
     out launches_after_id uuid
@@ -1826,7 +1832,7 @@ declare
     v_vanished record;
 begin
     select * into v_from from campaign_runner.last_call;
-    -- A call for one organization looks at the campaigns of that organization from the first on.
+    -- A call for one organization looks at its campaigns from the first on.
     if p_organization_id is not null then
         v_from.campaigns_after_time := '-infinity';
         v_from.campaigns_after_id := '00000000-0000-0000-0000-000000000000';
@@ -1837,14 +1843,14 @@ begin
         v_from.campaigns_after_time, v_from.campaigns_after_id
     );
     campaign_ids := campaign_runner.take_turns(v_ready.campaign_ids, p_organization_id, p_now);
-    is_more_likely := v_ready.is_more_likely;
-    -- And moves no position of all.
+    may_be_more := v_ready.may_be_more;
+    -- A call for one organization does not move the position for all organizations.
     if p_organization_id is null then
         campaigns_after_time := v_ready.after_time;
         campaigns_after_id := v_ready.after_id;
     end if;
 
-    -- A few launches of a position of their own: their campaigns may be gone.
+    -- The next open launches, which have a position of their own: the campaign of one may be gone.
     select * into v_vanished from campaign_runner.vanished_launches(v_from.launches_after_id);
     vanished_launch_ids := v_vanished.launch_ids;
     launches_after_id := v_vanished.after_id;
@@ -1883,7 +1889,7 @@ end;
 $$;
 comment on function campaign_runner.open_launch(uuid) is
     'Returns the open launch of a campaign, or creates one in the state opened, which can record a failure. Raises CR001 '
-    'where a rival opens it.';
+    'where another step opens it.';
 
 
 -- 50_launch/02_lock_launch.sql
@@ -1898,7 +1904,7 @@ set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 begin
-    -- `insert … on conflict` would wait for a rival; this lock does not. It is held to the end of the transaction, and the
+    -- `insert … on conflict` would wait for another step; this lock does not. It is held to the end of the transaction, and the
     -- next step that gets it sees what the one before has committed.
     if not pg_try_advisory_xact_lock(campaign_runner.lock_key('launch', p_campaign_id)) then
         raise exception 'another step opens the launch' using errcode = 'CR001';
@@ -1908,7 +1914,7 @@ end;
 $$;
 comment on function campaign_runner.lock_launch(uuid) is
     'The open launch of a campaign, or NULL, with the lock on its opening held to the end of the transaction. Raises CR001 '
-    'where a rival holds that lock.';
+    'where another step holds that lock.';
 
 
 -- 50_launch/03_would_generate.sql
@@ -2073,7 +2079,7 @@ declare
     v_chunks integer := v_chunks_at_most;
     v_contacts_each integer := v_half_a_step;
 begin
-    -- Halves of a step, and a few at a time: what the first have taught makes the next ones larger.
+    -- A chunk is half of a step. At most eight are cut at once: p_max_rows grows when steps are fast, and later chunks with it.
     select count(*) into v_contacts
     from (
         select from public.contacts c
@@ -2081,8 +2087,8 @@ begin
         order by c.organization_id, c.id
         limit p_max_rows::bigint * v_chunks_at_most + 1
     ) ahead;
-    -- The end of an audience in equal parts, and an even number of them, so that none runs alone for long: 100,000 in eight
-    -- halves of a step, and a last chunk of the rest, took 6 % longer.
+    -- The end of an audience is cut into an even number of equal chunks, so that no chunk runs alone for long. Eight halves of
+    -- a step and a last chunk with the rest took 6 % longer for 100,000 contacts.
     if v_contacts <= p_max_rows::bigint * v_chunks_at_most then
         v_chunks := least(v_chunks_at_most, 2 * ceil(greatest(v_contacts, 1) / (2.0 * v_half_a_step)));
         v_contacts_each := greatest(ceil(v_contacts / v_chunks::numeric), 1);
@@ -2406,8 +2412,8 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
 begin
-    -- By their places. By the ids, the planner took an index on contact_id, where the project has one, and looked at the
-    -- recipients that the contacts were in all campaigns.
+    -- Find the rows by ctid. When they were found by contact_id, the planner used a project's index on contact_id, and read the
+    -- rows of these contacts in all campaigns.
     delete from public.campaign_recipients r
     using rows from (pg_catalog.unnest(p_contact_ids), pg_catalog.unnest(p_places)) as d (contact_id, place)
     where r.ctid operator(pg_catalog.=) d.place
@@ -2544,7 +2550,7 @@ comment on function campaign_runner.end_pass(uuid, bigint, boolean, integer, uui
 
 create or replace function campaign_runner.begin_reconcile(
     p_launch_id bigint,
-    p_max_rows integer
+    p_reconciled_at_most integer
 )
 returns void
 language plpgsql
@@ -2557,18 +2563,18 @@ declare
 begin
     select sum(s.contacts) into v_contacts from campaign_runner.launch_chunks s where s.launch_id = p_launch_id;
 
-    -- One chunk, where one step can reconcile the whole audience, which is exact then as of the moment of sending. Otherwise
-    -- neighbours are merged, grouped by their midpoints. A group holds up to a quarter of the audience: eighths took 5 %
+    -- Where one step can reconcile the whole audience, it becomes one chunk, and is then exact at the moment of sending.
+    -- Otherwise neighbours are merged, grouped by their midpoints. A group holds up to a quarter of the audience: eighths took 5 %
     -- longer for 100,000 contacts. A group holds up to three quarters of what a step can reconcile: a group may exceed its
     -- limit by one chunk.
     with grouped as (
         select
             s.lo, s.hi, s.inserted,
             case
-                when v_contacts > p_max_rows
+                when v_contacts > p_reconciled_at_most
                 then div(
                     sum(s.contacts) over (order by s.lo) - s.contacts / 2.0,
-                    least(ceil(v_contacts / 4.0), ceil(p_max_rows * 0.75))
+                    least(ceil(v_contacts / 4.0), ceil(p_reconciled_at_most * 0.75))
                 )
             end as piece
         from campaign_runner.launch_chunks s
@@ -2593,8 +2599,8 @@ begin
 end;
 $$;
 comment on function campaign_runner.begin_reconcile(bigint, integer) is
-    'Takes a launch whose chunks are all generated to reconciling, in fewer chunks: in one, where a step, which '
-    'reconciles up to so many rows, can reconcile all.';
+    'Takes a launch whose chunks are all generated to reconciling, in fewer chunks. An audience of up to '
+    'p_reconciled_at_most contacts becomes one chunk.';
 
 
 -- 50_launch/16_restart_reconcile.sql
@@ -2618,7 +2624,7 @@ begin
         raise exception 'another step is at work on the launch' using errcode = 'CR001';
     end if;
 
-    -- A chunk that another step is at work on would come through with what that step read before.
+    -- Another step may be working on a chunk by the old rules. That chunk would count as done.
     select count(*) into v_free
     from (
         select from campaign_runner.launch_chunks s
@@ -2879,7 +2885,7 @@ begin
         v_launch := campaign_runner.lock_launch(p_campaign_id);
     end if;
 
-    -- Read under the lock, so that a launch that a rival has just ended is seen: the list of the step is old.
+    -- Read under the lock, so that a launch that another step has just ended is seen: the list of the step is old.
     select d.organization_id, d.scheduled_at into v_campaign
     from campaign_runner.due_campaigns(array[p_campaign_id], p_now) d;
     if not found or not campaign_runner.is_launch_ready(v_launch, p_system_user_id, p_system_user_roles, p_now) then
@@ -2999,7 +3005,7 @@ begin
         ) as needed (table_name, privilege)
         where to_regclass(needed.table_name) is not null
             and not case
-                when needed.table_name = 'public.contacts'
+                when needed.table_name = 'public.contacts' and needed.privilege = 'update'
                     then has_any_column_privilege(to_regclass(needed.table_name), needed.privilege)
                 else has_table_privilege(to_regclass(needed.table_name), needed.privilege)
             end
@@ -3086,7 +3092,7 @@ declare
         and p_code <> '57014' and not v_is_passing;
     v_launch campaign_runner.launches;
     v_attempts integer;
-    v_is_named boolean := true;
+    v_is_reported boolean := true;
 begin
     -- A campaign that is gone, or not due any more, has not failed.
     if not exists (select from campaign_runner.due_campaigns(array[p_campaign_id], p_now)) then
@@ -3104,14 +3110,14 @@ begin
     -- An edit starts the count again.
     v_attempts := case when v_launch.failed_version is distinct from p_version then 0 else v_launch.attempts end;
     if v_is_passing then
-        -- Not a failure of the campaign. The lock is told once it has lasted a minute.
-        v_is_named := coalesce(v_launch.troubled_at < p_now - v_lasting_after, false);
+        -- Not a failure of the campaign. It is told once it has lasted a minute.
+        v_is_reported := coalesce(v_launch.troubled_at < p_now - v_lasting_after, false);
         update campaign_runner.launches l
         set
             troubled_at = coalesce(l.troubled_at, p_now),
-            failed_with = case when v_is_named then p_code else l.failed_with end,
-            last_error = case when v_is_named then p_message else l.last_error end,
-            last_error_detail = case when v_is_named then p_detail else l.last_error_detail end
+            failed_with = case when v_is_reported then p_code else l.failed_with end,
+            last_error = case when v_is_reported then p_message else l.last_error end,
+            last_error_detail = case when v_is_reported then p_detail else l.last_error_detail end
         where l.id = v_launch.id;
     elsif v_is_trouble and (
         v_launch.troubled_at is null
@@ -3152,20 +3158,20 @@ begin
         where l.id = v_launch.id;
     end if;
 
-    if v_is_named then
+    if v_is_reported then
         insert into campaign_runner.run_errors (run_id, campaign_id, error)
         values (p_run_id, p_campaign_id, p_message)
         on conflict (run_id, campaign_id) do update set error = excluded.error, occurred_at = now();
     end if;
-    return v_is_named;
+    return v_is_reported;
 exception
     when sqlstate 'CR001' then
         return false;
 end;
 $$;
 comment on function campaign_runner.record_failure(uuid, uuid, text, text, text, text, timestamptz) is
-    'Records a failure of this version of a campaign in its launch, which then waits, and in the errors of the run. A lock is '
-    'recorded once it has lasted a minute. What may be the database''s trouble is not counted as an attempt, unless '
+    'Records a failure of this version of a campaign in its launch, which then waits, and in the errors of the run. A lock, '
+    'a deadlock, a serialization failure or a timeout of a big step is recorded once it has lasted a minute. What may be the database''s trouble is not counted as an attempt, unless '
     'other campaigns were launched since. False: nothing was entered into the errors.';
 
 
@@ -3265,7 +3271,7 @@ exception
 end;
 $$;
 comment on function campaign_runner.try_to_record(uuid, uuid, text, text, text, text, timestamptz) is
-    'record_failure(), which cannot raise: trouble is the SQLSTATE that kept the failure from being recorded.';
+    'Calls record_failure(), and catches what it raises: trouble is the SQLSTATE that kept the failure from being recorded.';
 
 
 -- 60_step/08_begin_step.sql
@@ -3289,8 +3295,9 @@ begin
     if exists (select from campaign_runner.runs r where r.id = p_run_id and r.closed_at is not null) then
         raise exception 'the run is closed' using errcode = 'CR409';
     end if;
-    -- The step waits for no lock of another transaction. A lock on a whole table ends the step with 55P03. A campaign whose
-    -- row is locked is tried by a later step.
+    -- The step waits at most so long for a lock of another transaction. A lock on a table that find_work() reads ends the step
+    -- with 55P03. A lock that an attempt meets is a failure of that campaign. A campaign whose row is locked is tried by a later
+    -- step.
     perform set_config('lock_timeout', '250ms', true);
     perform campaign_runner.check_configuration(p_organization_id, p_system_user_id);
 
@@ -3335,7 +3342,7 @@ begin
         closed_at = clock_timestamp(),
         waiting = null,
         next_attempt_at = null,
-        -- True where no cascade deleted the recipients. Later rows belong to others. An opened launch inherits what the
+        -- True where no cascade deleted the recipients. Rows that are written later are not the launch's. An opened launch inherits what the
         -- launch before it left.
         left_recipients = coalesce(l.generates, campaign_runner.would_generate(l.campaign_id))
             and exists (select from public.campaign_recipients r where r.campaign_id = l.campaign_id)
@@ -3348,7 +3355,7 @@ begin
 end;
 $$;
 comment on function campaign_runner.abandon_launches(bigint[]) is
-    'Closes those of the launches, whose campaigns are gone, that no other step has.';
+    'Closes those of these launches that no other step has locked. Their campaigns are gone.';
 
 
 -- 60_step/10_attempt_campaign.sql
@@ -3359,7 +3366,7 @@ create or replace function campaign_runner.attempt_campaign(
     p_system_user_id uuid,
     p_system_user_roles text[],
     p_max_rows integer,
-    p_is_first boolean,
+    p_has_whole_step boolean,
     p_max_lateness_minutes integer,
     p_now timestamptz,
     out outcome text,
@@ -3391,7 +3398,7 @@ begin
     select a.outcome, a.contacts, a.reconciled into outcome, contacts, reconciled
     from campaign_runner.advance_launch(
         p_run_id, p_campaign_id, p_system_user_id, p_system_user_roles,
-        p_max_rows, p_is_first, p_max_lateness_minutes, p_now
+        p_max_rows, p_has_whole_step, p_max_lateness_minutes, p_now
     ) a;
 exception
     when sqlstate 'CR001' then
@@ -3416,9 +3423,9 @@ exception
                 raise exception 'the key''s role lacks %: %', v_lack.lack, v_lack.statement using errcode = 'CR500';
             end if;
         end if;
-        -- A trigger may raise the SQLSTATE of a timeout, too. statement_timeout fires once for each statement.
+        -- The SQLSTATE alone proves no timeout: a trigger may raise it. So the message is asked, too.
         timed_out := v_code = '57014' and v_message like '%statement timeout%';
-        if timed_out and not p_is_first then
+        if timed_out and not p_has_whole_step then
             outcome := 'left';
             return;
         end if;
@@ -3447,7 +3454,7 @@ comment on function
     campaign_runner.attempt_campaign(uuid, uuid, uuid, text[], integer, boolean, integer, timestamptz)
 is
     'Advances a campaign by up to p_max_rows contacts, and records what fails. Outcome: launched, progressed and laid_out '
-    'as of advance_launch(); busy, another step has the campaign; gone; left, for a step that begins with this campaign; '
+    'as of advance_launch(); busy, another step has the campaign or the failure was not recorded; gone; left, for a step that begins with this campaign; '
     'failed. is_locked: by a transaction that is not ours. trouble: the SQLSTATE that kept the failure from being recorded.';
 
 
@@ -3512,8 +3519,8 @@ language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 set row_security = off
--- For all that it calls. A session keeps the plans that it made while a table was small, and one that reads such a table
--- from end to end is ever more expensive: 1,000 campaigns of 100 took 40 s in the place of 4.
+-- For all functions that this one calls. A session keeps a plan that it made while a table was small. Such a plan may read the
+-- whole table, which costs more as the table grows: 1,000 campaigns of 100 took 40 s in the place of 4.
 set enable_seqscan = off
 set jit = off
 as $$
@@ -3535,11 +3542,12 @@ declare
     v_is_more_left boolean := false;
     v_is_laid_out boolean := false;
     v_timed_out boolean := false;
-    v_is_first boolean;
+    v_is_first_step boolean;
     v_trouble text;
+    v_end_trouble text;
 begin
     perform campaign_runner.begin_step(p_run_id, p_organization_id, p_system_user_id, p_interface);
-    v_is_first := not exists (select from campaign_runner.runs r where r.id = p_run_id);
+    v_is_first_step := not exists (select from campaign_runner.runs r where r.id = p_run_id);
     select * into v_work
     from campaign_runner.find_work(p_organization_id, p_system_user_id, p_system_user_roles, v_now);
     perform campaign_runner.abandon_launches(v_work.vanished_launch_ids);
@@ -3565,7 +3573,7 @@ begin
             -- of a run answers sooner, as others begin beside it when they know that work is left.
             v_deadline := least(
                 v_deadline,
-                clock_timestamp() + case when v_is_first then interval '100 ms' else interval '500 ms' end
+                clock_timestamp() + case when v_is_first_step then interval '100 ms' else interval '500 ms' end
             );
             v_rows_left := least(v_rows_left, 20000);
         end if;
@@ -3579,7 +3587,7 @@ begin
         -- Others can take the chunks as soon as this step has answered.
         v_is_laid_out := v_attempt.outcome = 'laid_out';
         exit when v_is_laid_out;
-        -- statement_timeout fires once for each statement: end the step now.
+        -- After statement_timeout has fired, the rest of the statement has no limit.
         v_timed_out := v_attempt.timed_out is true;
         if v_timed_out then
             v_is_more_left := true;
@@ -3587,15 +3595,15 @@ begin
         end if;
     end loop;
 
-    v_trouble := coalesce(v_trouble, campaign_runner.end_step(
+    v_end_trouble := campaign_runner.end_step(
         p_run_id, v_contacts > 0 or v_launched + v_failed > 0,
         p_system_user_id, p_system_user_roles, p_max_lateness_minutes,
         v_work.campaigns_after_time, v_work.campaigns_after_id, v_work.launches_after_id
-    ));
+    );
 
     return jsonb_build_object(
         'laid_out', v_is_laid_out,
-        'work_left', v_is_more_left or (v_work.is_more_likely and v_launched + v_failed > 0),
+        'work_left', v_is_more_left or (v_work.may_be_more and v_launched + v_failed > 0),
         'busy', v_busy,
         'locked', v_locked,
         'contacts', v_contacts,
@@ -3603,15 +3611,15 @@ begin
         'launched', v_launched,
         'failed', v_failed,
         'timed_out', v_timed_out,
-        'trouble', v_trouble,
+        'trouble', coalesce(v_trouble, v_end_trouble),
         'to_report', v_launched + v_failed > 0 or exists (select from campaign_runner.runs r where r.id = p_run_id)
     );
 end;
 $$;
 comment on function public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer, integer) is
     'One step of a run: works through up to p_max_rows contacts of due campaigns, launches what became complete, records '
-    'what failed, and says whether work is left. Safe to repeat. trouble: the SQLSTATE with which the database refused to '
-    'record a failure; what the step did before stays. Raises what hold_version() and check_configuration() raise.';
+    'what failed, and says whether work is left. Safe to repeat. trouble: the SQLSTATE that kept a failure, or the run and '
+    'the call, from being recorded; what the step did before stays. Raises what hold_version() and check_configuration() raise.';
 
 
 -- 60_step/13_report.sql
@@ -3628,8 +3636,8 @@ set jit = off
 as $$
 begin
     perform campaign_runner.hold_version();
-    -- PostgREST goes on with a step whose client has gone. Wait for those of this run, but not beyond the statement
-    -- timeout: 55P03 tells the caller to ask again.
+    -- PostgREST goes on with a step whose client has gone. Wait for the steps of this run. After 5 s, 55P03 tells the caller to
+    -- ask again.
     perform set_config('lock_timeout', '5s', true);
     perform pg_advisory_xact_lock(campaign_runner.lock_key('run', p_run_id));
 
@@ -3780,7 +3788,7 @@ create or replace function campaign_runner.preview_page(
     out contacts bigint,
     out inserts bigint,
     out recipients bigint,
-    out outsiders bigint,
+    out orphaned bigint,
     out excluded jsonb,
     out sample uuid[]
 )
@@ -3800,7 +3808,7 @@ begin
 
     with judged as materialized (
         select
-            c.contact_id, c.change, c.reason is not distinct from 'orphaned' as is_outsider,
+            c.contact_id, c.change, c.reason is not distinct from 'orphaned' as is_orphaned,
             coalesce(c.reason, 'recipients_exist') as reason,
             coalesce(c.change in ('keep', v_change), false) as is_recipient
         from campaign_runner.diff_recipients(p_campaign_id, p_rules, p_from, coalesce(next_from, v_last)) c
@@ -3808,29 +3816,29 @@ begin
     reasons as (
         select j.reason, count(*) as n
         from judged j
-        where not j.is_recipient and not j.is_outsider
+        where not j.is_recipient and not j.is_orphaned
         group by j.reason
     )
     select
-        count(*) filter (where not j.is_outsider),
+        count(*) filter (where not j.is_orphaned),
         count(*) filter (where j.is_recipient and j.change = 'insert'),
         count(*) filter (where j.is_recipient),
-        count(*) filter (where j.is_recipient and j.is_outsider),
+        count(*) filter (where j.is_recipient and j.is_orphaned),
         (select coalesce(jsonb_object_agg(r.reason, r.n), '{}') from reasons r),
         array(
             select first.contact_id
             from judged first
-            where first.is_recipient and not first.is_outsider
+            where first.is_recipient and not first.is_orphaned
             order by first.contact_id
             limit p_max_sample
         )
-    into contacts, inserts, recipients, outsiders, excluded, sample
+    into contacts, inserts, recipients, orphaned, excluded, sample
     from judged j;
 end;
 $$;
 comment on function campaign_runner.preview_page(uuid, uuid, uuid, bigint, boolean, integer, campaign_runner.rules) is
     'The outcome of a launch for up to p_max_rows contacts, by the function that a launch asks: the number of inserts, the '
-    'number of recipients (outsiders: recipients that are no contacts of the organization), the other contacts by reason, '
+    'number of recipients (orphaned: recipients that are no contacts of the organization), the other contacts by reason, '
     'and the first recipients. The next page begins at next_from, which is NULL after the last page.';
 
 
@@ -3854,7 +3862,7 @@ set enable_seqscan = off
 as $$
 #variable_conflict use_column
 begin
-    -- Not as a comparison of pairs, see find_work().
+    -- The position is not compared as a pair; ready_campaigns() tells why.
     return query
         with page as materialized (
             (
@@ -3913,6 +3921,8 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set row_security = off
+-- A lock on a table is told, and waited for no longer.
+set lock_timeout = '2s'
 set enable_seqscan = off
 set jit = off
 as $$
@@ -4222,6 +4232,8 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set row_security = off
+-- A lock on a table is told, and waited for no longer.
+set lock_timeout = '2s'
 set jit = off
 as $$
 declare
@@ -4238,7 +4250,7 @@ declare
     v_page record;
     v_contacts bigint;
     v_recipients bigint;
-    v_outsiders bigint;
+    v_orphaned bigint;
     v_excluded jsonb;
     v_sample uuid[];
     v_countries text[];
@@ -4285,7 +4297,7 @@ begin
     );
     v_contacts := coalesce((v_cursor ->> 'contacts')::bigint, 0) + v_page.contacts;
     v_recipients := coalesce((v_cursor ->> 'recipients')::bigint, 0) + v_page.recipients;
-    v_outsiders := coalesce((v_cursor ->> 'outsiders')::bigint, 0) + v_page.outsiders;
+    v_orphaned := coalesce((v_cursor ->> 'orphaned')::bigint, 0) + v_page.orphaned;
     v_excluded := campaign_runner.add_counts(coalesce(v_cursor -> 'excluded', '{}'), v_page.excluded);
     v_sample := v_sample || v_page.sample;
     v_pages := coalesce((v_cursor ->> 'pages')::integer, 0) + 1;
@@ -4299,7 +4311,7 @@ begin
             'preview', null,
             'cursor', jsonb_build_object(
                 'rules_hash', v_rules.hash, 'from', v_page.next_from, 'generates', v_generates,
-                'contacts', v_contacts, 'recipients', v_recipients, 'outsiders', v_outsiders, 'excluded', v_excluded,
+                'contacts', v_contacts, 'recipients', v_recipients, 'orphaned', v_orphaned, 'excluded', v_excluded,
                 'sample', to_jsonb(v_sample), 'countries', to_jsonb(v_countries), 'pages', v_pages
             )::text
         );
@@ -4327,7 +4339,7 @@ begin
                 )
                     then to_jsonb(campaign_runner.examine_contacts(v_campaign.organization_id, v_max_examined))
             end,
-            'outsiders', v_outsiders,
+            'outsiders', v_orphaned,
             'generates', v_generates,
             'pages', v_pages,
             'system_user_exists', exists (select from public.profiles p where p.id = p_system_user_id),
@@ -4667,8 +4679,8 @@ begin
             limit 1
         ),
         beyond as (
-            -- There are more than were looked at, and each of those was tried. Only the last call tells whether one behind
-            -- them waits.
+            -- All p_at_most campaigns that were read have a launch, and there may be more. So the time of the last call stands
+            -- for how long one of those has waited.
             select d.id, d.organization_id, d.name, d.scheduled_at, greatest(d.scheduled_at, t.at) as since
             from due_campaigns d
             cross join campaign_runner.last_call t
@@ -4796,7 +4808,7 @@ begin
 end;
 $$;
 comment on function campaign_runner.launch_lists(uuid, uuid, text[], boolean, integer, integer, timestamptz) is
-    'The open launches of due campaigns in lists: generating (or reconciling), backing_off (failed, and tried again), held, '
+    'The open launches of due campaigns, and of those that were taken over, in lists: generating (or reconciling), backing_off (failed, and tried again), held, '
     'needs_attention, and taken_over, which a person set to sending. Each list shows p_shown_at_most.';
 
 
@@ -4832,10 +4844,12 @@ begin
         ),
         unscheduled as materialized (
             select c.id, c.organization_id, coalesce(c.name::text, '') as name, row_number() over () as position
-            from public.campaigns c
-            where c.status = 'scheduled'
-                and c.scheduled_at is null
-                and (p_organization_id is null or c.organization_id = p_organization_id)
+            from (
+                select * from public.campaigns where status = 'scheduled' and scheduled_at is null
+                union all
+                select * from public.campaigns where status = 'scheduled' and scheduled_at = 'infinity'
+            ) c
+            where p_organization_id is null or c.organization_id = p_organization_id
             limit p_counted_at_most + 1
         ),
         upcoming as materialized (
@@ -4843,6 +4857,7 @@ begin
             from public.campaigns c
             where c.status = 'scheduled'
                 and c.scheduled_at > p_now
+                and c.scheduled_at < 'infinity'
                 and (p_organization_id is null or c.organization_id = p_organization_id)
             order by c.scheduled_at, c.id
             limit 10
@@ -4941,7 +4956,7 @@ stable
 set search_path = pg_catalog, pg_temp
 set row_security = off
 set jit = off
--- A lock on a table is told, and not waited for.
+-- A lock on a table is told, and waited for no longer.
 set lock_timeout = '2s'
 -- These hold for the functions that this one calls, too. A short page must read its index in the order of the index: a bitmap
 -- of a million held launches took 6 s. A session keeps a plan that it made while a table was small.
@@ -5153,8 +5168,9 @@ declare
     v_message text;
     v_launch_ids bigint[];
 begin
-    -- An abandoned launch that left recipients tells the next launch that the recipients are incomplete. The row stays until
-    -- a later launch has decided. Later rows stay until the row is gone, since a launch asks the last closed launch alone.
+    -- An abandoned launch that left recipients tells the next launch that the recipients are incomplete. Keep the
+    -- abandoned launch until a later launch has decided whether it generates. Keep the later launches of that campaign as long:
+    -- would_generate() reads the last closed launch only.
     v_launch_ids := array(
         select l.id
         from campaign_runner.launches l
@@ -5218,7 +5234,7 @@ end;
 $$;
 comment on function campaign_runner.prune(timestamptz, integer) is
     'Deletes closed launches with their chunks, runs and their errors that are older than 90 days, up to so many rows of '
-    'each table. Waits for nobody, and raises nothing: the report that calls it has more to lose.';
+    'each table. Waits for no lock, and raises nothing but a person''s cancel: the report that calls it has more to lose.';
 
 
 -- 90_doctor/01_missing_indexes.sql
@@ -5303,12 +5319,15 @@ as $$
     select
         a.pid, a.application_name, a.usename::text, a.state,
         floor(extract(epoch from clock_timestamp() - a.xact_start))::bigint,
-        max(l.mode),
+        (array_agg(l.mode order by s.strength desc))[1],
         array_agg(distinct format('%I.%I', n.nspname, c.relname))
     from pg_locks l
     join pg_stat_activity a on a.pid = l.pid
     join pg_class c on c.oid = l.relation
     join pg_namespace n on n.oid = c.relnamespace
+    join unnest(array[
+        'RowShareLock', 'RowExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'
+    ]) with ordinality as s (mode, strength) on s.mode = l.mode
     where l.locktype = 'relation'
         and l.database = (select d.oid from pg_database d where d.datname = current_database())
         and l.granted
@@ -5322,9 +5341,9 @@ as $$
         )
         and c.relkind in ('r', 'p')
         and (
-            l.mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+            l.mode not in ('RowShareLock', 'RowExclusiveLock')
             -- Rows may be locked. No step takes so long.
-            or l.mode in ('RowShareLock', 'RowExclusiveLock') and a.xact_start < clock_timestamp() - interval '1 minute'
+            or a.xact_start < clock_timestamp() - interval '1 minute'
         )
     group by a.pid, a.application_name, a.usename, a.state, a.xact_start
     order by a.xact_start
@@ -5358,7 +5377,55 @@ comment on function campaign_runner.probe_writing() is
     'Writes a row into the ledger and undoes that. NULL, or the SQLSTATE with which the database refused.';
 
 
--- 90_doctor/04_examine_contacts.sql
+-- 90_doctor/04_guards.sql
+
+create or replace function campaign_runner.guards()
+returns table (name text, table_name text, function_name text, definition text, statement text)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+declare
+    v_guards_at_most constant integer := 100;
+    v_tables constant oid[] := array_remove(
+        array[
+            to_regclass('public.campaigns'), to_regclass('public.campaign_recipients'), to_regclass('public.activity_events')
+        ]::oid[],
+        null
+    );
+begin
+    return query
+        select
+            t.tgname::text,
+            t.tgrelid::regclass::text,
+            p.proname::text,
+            pg_get_triggerdef(t.oid),
+            format('alter table %s disable trigger %I;', t.tgrelid::regclass, t.tgname)
+        from pg_trigger t
+        join pg_proc p on p.oid = t.tgfoid
+        where t.tgrelid = any (v_tables)
+            and not t.tgisinternal
+            and t.tgenabled <> 'D'
+            and p.proname <> 'set_organization_of_campaign_recipient' -- of our own tables
+        union all
+        select
+            c.conname::text,
+            c.conrelid::regclass::text,
+            null,
+            pg_get_constraintdef(c.oid),
+            format('alter table %s drop constraint %I;', c.conrelid::regclass, c.conname)
+        from pg_constraint c
+        where c.conrelid = any (v_tables) and c.contype = 'c'
+        limit v_guards_at_most;
+end;
+$$;
+comment on function campaign_runner.guards() is
+    'The triggers and check constraints of the project that may refuse what the runner writes, each with the statement that '
+    'takes it away. A constraint has no function.';
+
+
+-- 90_doctor/05_examine_contacts.sql
 
 create or replace function campaign_runner.examine_contacts(
     p_organization_id uuid,
@@ -5434,7 +5501,7 @@ comment on function campaign_runner.examine_contacts(uuid, integer) is
     'several live contacts share; how many addresses are malformed; and how many contacts have no is_subscribed.';
 
 
--- 90_doctor/05_scheduled_campaigns.sql
+-- 90_doctor/06_scheduled_campaigns.sql
 
 create or replace function campaign_runner.scheduled_campaigns(
     p_at_most integer
@@ -5457,7 +5524,7 @@ $$;
 comment on function campaign_runner.scheduled_campaigns(integer) is 'The scheduled campaigns with the earliest schedules.';
 
 
--- 90_doctor/06_examine_memberships.sql
+-- 90_doctor/07_examine_memberships.sql
 
 create or replace function campaign_runner.examine_memberships(
     p_system_user_id uuid,
@@ -5493,7 +5560,12 @@ begin
             select from public.campaigns c where c.status = 'scheduled' offset v_scheduled_at_most
         ),
         'lacking', cardinality(v_lacking),
-        'named', to_jsonb(v_lacking[1:5])
+        'named', (
+            select coalesce(
+                jsonb_agg(jsonb_build_object('id', o.id, 'name', campaign_runner.organization_name(o.id)) order by o.id), '[]'
+            )
+            from unnest(v_lacking[1:5]) as o (id)
+        )
     );
 end;
 $$;
@@ -5501,7 +5573,7 @@ comment on function campaign_runner.examine_memberships(uuid, text[]) is
     'The organizations with scheduled campaigns in which the system user has none of these roles.';
 
 
--- 90_doctor/07_examine_campaigns.sql
+-- 90_doctor/08_examine_campaigns.sql
 
 create or replace function campaign_runner.examine_campaigns(
     p_check text
@@ -5515,26 +5587,39 @@ as $$
 declare
     v_at_most constant integer := 10000;
     v_looked_up_at_most constant integer := 1000;
+    v_is_cut constant boolean := p_check in ('tenants', 'closed', 'recipients') and exists (
+        select from public.campaigns c
+        where c.status = 'scheduled'
+        offset case when p_check = 'recipients' then 1000 else 10000 end
+    );
     v_found uuid[];
 begin
-    v_found := case p_check
-        when 'schedules' then array(
-            select c.id from public.campaigns c where c.status = 'scheduled' and c.scheduled_at is null limit v_at_most
+    v_found := case
+        when p_check = 'schedules' then array(
+            select c.id from public.campaigns c where c.status = 'scheduled' and c.scheduled_at is null
+            union all
+            select c.id from public.campaigns c where c.status = 'scheduled' and c.scheduled_at = 'infinity'
+            limit v_at_most
         )
-        when 'tenants' then array(
+        when p_check = 'tenants' then array(
             select c.id from campaign_runner.scheduled_campaigns(v_at_most) c where c.organization_id is null
         )
-        -- Launches of the last week with no recipient, with no pending one, or with an exclusion that matched nothing.
-        when 'launches' then array(
+        -- Launches of the last week that left nobody to mail; whose recipients a trigger dropped; or with an exclusion that
+        -- matched nothing.
+        when p_check in ('nobody', 'dropped', 'unmatched') then array(
             select l.campaign_id
             from campaign_runner.launches l
             where l.closed_at > now() - interval '7 days'
                 and l.state = 'launched'
-                and (l.recipient_count = 0 or l.pending_before = 0 or l.unmatched @? '$.*[*]')
-            order by l.closed_at
+                and case p_check
+                    when 'nobody' then l.recipient_count = 0 or l.pending_before = 0
+                    when 'dropped' then l.excluded ? 'dropped_by_trigger'
+                    else l.unmatched @? '$.*[*]'
+                end
+            order by l.closed_at desc
             limit v_at_most
         )
-        when 'closed' then array(
+        when p_check = 'closed' then array(
             select c.id
             from campaign_runner.scheduled_campaigns(v_at_most) c
             where c.organization_id is not null
@@ -5557,7 +5642,13 @@ begin
         )
     end;
     return jsonb_build_object(
-        'is_cut', cardinality(v_found) >= v_at_most, 'lacking', cardinality(v_found), 'named', to_jsonb(v_found[1:5])
+        'is_cut', v_is_cut or cardinality(v_found) >= v_at_most,
+        'lacking', cardinality(v_found),
+        'named', (
+            select coalesce(jsonb_agg(jsonb_build_object('id', f.id, 'name', c.name::text) order by f.position), '[]')
+            from unnest(v_found[1:5]) with ordinality as f (id, position)
+            left join public.campaigns c on c.id = f.id
+        )
     ) || case when p_check = 'closed'
         then jsonb_build_object('columns', to_jsonb(campaign_runner.closing_columns(v_found[1])))
         else '{}'
@@ -5567,10 +5658,11 @@ $$;
 comment on function campaign_runner.examine_campaigns(text) is
     'The scheduled campaigns without a time (schedules), without an organization (tenants), deleted or of a closed '
     'organization (closed), or with recipients that no launch wrote (recipients); and those that were launched in the last '
-    'week with something to look at (launches).';
+    'week to nobody (nobody), with recipients that a trigger dropped (dropped), or past an exclusion that matched nothing '
+    '(unmatched).';
 
 
--- 90_doctor/08_examine_audiences.sql
+-- 90_doctor/09_examine_audiences.sql
 
 create or replace function campaign_runner.examine_audiences()
 returns jsonb
@@ -5581,8 +5673,8 @@ set row_security = off
 as $$
 declare
     v_organizations_at_most constant integer := 20;
-    v_contacts_at_most constant integer := 2000; -- of each, which may all have to come from the disk,
-    v_deadline constant timestamptz := clock_timestamp() + interval '2 seconds'; -- and no longer than this
+    v_contacts_at_most constant integer := 2000; -- of each organization: all may have to come from the disk
+    v_deadline constant timestamptz := clock_timestamp() + interval '2 seconds';
     v_organization_id uuid;
     v_sample record;
     v_contacts bigint := 0;
@@ -5630,7 +5722,7 @@ comment on function campaign_runner.examine_audiences() is
     'needs is missing.';
 
 
--- 90_doctor/09_examine.sql
+-- 90_doctor/10_examine.sql
 
 create or replace function campaign_runner.examine(
     p_check text,
@@ -5671,6 +5763,9 @@ begin
         when 'locks' then
             return (select coalesce(jsonb_agg(to_jsonb(b)), '[]') from campaign_runner.blockers() b);
 
+        when 'guards' then
+            return (select coalesce(jsonb_agg(to_jsonb(g)), '[]') from campaign_runner.guards() g);
+
         when 'indexes' then
             return (
                 select coalesce(
@@ -5686,7 +5781,7 @@ begin
         when 'memberships' then
             return campaign_runner.examine_memberships(p_system_user_id, p_system_user_roles);
 
-        when 'schedules', 'tenants', 'closed', 'recipients', 'launches' then
+        when 'schedules', 'tenants', 'closed', 'recipients', 'nobody', 'dropped', 'unmatched' then
             return campaign_runner.examine_campaigns(p_check);
 
         when 'audiences' then
@@ -5709,11 +5804,12 @@ begin
 end;
 $$;
 comment on function campaign_runner.examine(text, uuid, text[]) is
-    'One thing that may be out of order, looked at in bounded time: version, functions, requirements, grants, writing, locks, indexes, '
-    'system_user, memberships, schedules, tenants, closed, recipients, launches, audiences or last_call.';
+    'One thing that may be out of order, looked at in bounded time: version, functions, requirements, grants, writing, locks, '
+    'guards, indexes, system_user, memberships, schedules, tenants, closed, recipients, nobody, dropped, unmatched, audiences '
+    'or last_call.';
 
 
--- 90_doctor/10_doctor.sql
+-- 90_doctor/11_doctor.sql
 
 create or replace function public.campaign_runner_doctor(
     p_system_user_id uuid,
@@ -5725,7 +5821,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 set row_security = off
 set jit = off
--- A lock on a table is told, and not waited for.
+-- A lock on a table is told, and waited for no longer.
 set lock_timeout = '500ms'
 as $$
 declare
@@ -5737,8 +5833,8 @@ declare
 begin
     perform campaign_runner.hold_version();
     foreach v_check in array array[
-        'version', 'functions', 'requirements', 'grants', 'writing', 'locks', 'indexes', 'system_user', 'memberships', 'schedules',
-        'tenants', 'closed', 'recipients', 'launches', 'audiences', 'last_call'
+        'version', 'functions', 'requirements', 'grants', 'writing', 'locks', 'guards', 'indexes', 'system_user', 'memberships',
+        'schedules', 'tenants', 'closed', 'recipients', 'nobody', 'dropped', 'unmatched', 'audiences', 'last_call'
     ] loop
         begin
             v_facts := v_facts || jsonb_build_object(

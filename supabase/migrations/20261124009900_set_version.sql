@@ -1,5 +1,5 @@
--- Purpose: which migrations and functions the database has. This file is the last one: each later migration ends with this function,
---          returning its own number, and runner/commands/findings.py has the number that it expects.
+-- Purpose: which migrations and functions the database has. Each later migration must end with
+--          schema_version(), returning its own number, and runner/commands/findings.py has the number that it expects.
 -- Tables:  none
 -- Rerun:   safe.
 -- Undo:    supabase/uninstall.sql drops the schema campaign_runner.
@@ -25,8 +25,12 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    -- Without the function of the project, and without the two functions that compare: one holds the hashes of the others.
-    select pg_catalog.jsonb_object_agg(p.oid::pg_catalog.regprocedure::text, pg_catalog.md5(p.prosrc))
+    -- Without the function of the project, without this function, and without installed_functions(), which cannot hold a hash of
+    -- itself. A function with a parsed body has no source.
+    select pg_catalog.jsonb_object_agg(
+        p.oid::pg_catalog.regprocedure::text,
+        pg_catalog.md5(coalesce(pg_catalog.pg_get_function_sqlbody(p.oid), p.prosrc))
+    )
     from pg_catalog.pg_proc p
     where (
             p.pronamespace = 'campaign_runner'::pg_catalog.regnamespace

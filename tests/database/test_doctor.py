@@ -35,6 +35,11 @@ def facts(run: Automation) -> Mapping[str, Any]:
     return found
 
 
+def named(*ids: UUID, name: str = "Campaign") -> dict[str, Any]:
+    """What the doctor says of so many campaigns or organizations, all of which were looked at."""
+    return {"is_cut": False, "lacking": len(ids), "named": [{"id": str(each), "name": name} for each in ids]}
+
+
 @pytest.mark.every_version
 def test_nothing_is_found_where_all_is_well(organization: UUID, factory: Factory, automation: Automate) -> None:
     factory.contacts(organization, 3)
@@ -42,6 +47,7 @@ def test_nothing_is_found_where_all_is_well(organization: UUID, factory: Factory
     automation().launch()
     factory.campaign(organization)
     found = dict(facts(automation()))
+    assert [guard["name"] for guard in found.pop("guards") if guard["function_name"]] == []
     told = found.pop("last_call")
     assert 0 <= told["seconds_ago"] < 30
     assert told["is_any_due"] is True
@@ -64,7 +70,9 @@ def test_nothing_is_found_where_all_is_well(organization: UUID, factory: Factory
         "tenants": {"is_cut": False, "lacking": 0, "named": []},
         "closed": {"is_cut": False, "lacking": 0, "named": [], "columns": None},
         "recipients": {"is_cut": False, "lacking": 0, "named": []},
-        "launches": {"is_cut": False, "lacking": 0, "named": []},
+        "nobody": {"is_cut": False, "lacking": 0, "named": []},
+        "dropped": {"is_cut": False, "lacking": 0, "named": []},
+        "unmatched": {"is_cut": False, "lacking": 0, "named": []},
         "audiences": {"contacts": 3, "is_sample": False, "organizations": []},
     }
 
@@ -183,8 +191,7 @@ def test_a_campaign_of_a_closed_organization_is_named(
     database.execute("alter table organizations add deleted_at timestamptz")
     database.execute("update organizations set deleted_at = now() where id = %s", (organization,))
     columns = ["organizations.deleted_at"]
-    named = [str(campaign)]
-    assert facts(automation())["closed"] == {"is_cut": False, "lacking": 1, "named": named, "columns": columns}
+    assert facts(automation())["closed"] == named(campaign) | {"columns": columns}
     database.execute("alter table organizations add is_active boolean default false")
     database.execute("alter table campaigns add archived_at timestamptz default now()")
     assert facts(automation())["closed"]["columns"] == ["campaigns.archived_at", *columns, "organizations.is_active"]
@@ -225,7 +232,40 @@ def test_a_launch_to_nobody_and_one_past_an_exclusion_are_named(
     everybody = factory.campaign(organization, rules={"exclude_tags": ["VIP"]})
     factory.campaign(organization)
     automation().launch()
-    assert facts(automation())["launches"] == {"is_cut": False, "lacking": 2, "named": [str(nobody), str(everybody)]}
+    found = facts(automation())
+    assert found["nobody"] == named(nobody)
+    assert found["unmatched"] == named(everybody)
+    assert found["dropped"] == named()
+
+
+def test_a_launch_whose_recipients_a_trigger_dropped_is_named_and_the_trigger_with_its_statement(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    factory.contacts(organization, 3)
+    database.execute(
+        """
+        create function skip() returns trigger language plpgsql as $$ begin return null; end $$;
+        create trigger "Skip" before insert on campaign_recipients for each row execute function skip();
+        """
+    )
+    campaign = factory.campaign(organization)
+    automation().launch()
+    found = facts(automation())
+    assert found["dropped"] == found["nobody"] == named(campaign)
+    [trigger] = [guard for guard in found["guards"] if guard["function_name"]]
+    assert (trigger["name"], trigger["function_name"]) == ("Skip", "skip")
+    database.execute(trigger["statement"].encode())
+    assert [guard for guard in facts(automation())["guards"] if guard["function_name"]] == []
+
+
+def test_a_check_constraint_that_may_refuse_comes_with_the_statement_that_drops_it(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    database.execute("alter table campaign_recipients add constraint small check (contact_id is null) not valid")
+    [guard] = [guard for guard in facts(automation())["guards"] if guard["name"] == "small"]
+    assert "contact_id IS NULL" in guard["definition"]
+    database.execute(guard["statement"].encode())
+    assert "small" not in [guard["name"] for guard in facts(automation())["guards"]]
 
 
 def test_recipients_that_no_launch_wrote_are_named(organization: UUID, factory: Factory, automation: Automate) -> None:
@@ -233,7 +273,7 @@ def test_recipients_that_no_launch_wrote_are_named(organization: UUID, factory: 
     factory.campaign(organization, due_in=timedelta(hours=1))
     campaign = factory.campaign(organization)
     factory.recipient(campaign, contact)
-    assert facts(automation())["recipients"] == {"is_cut": False, "lacking": 1, "named": [str(campaign)]}
+    assert facts(automation())["recipients"] == named(campaign)
 
 
 def test_a_missing_index_comes_with_the_command_that_builds_it(automation: Automate, database: Connection) -> None:
@@ -261,12 +301,14 @@ def test_an_index_that_a_failed_build_left_is_invalid_and_duplicates_are_not_loo
     assert found["audiences"] is None
 
 
-def test_a_campaign_that_is_scheduled_without_a_time_is_named(
-    organization: UUID, factory: Factory, automation: Automate
+def test_a_campaign_that_is_scheduled_without_a_time_or_for_never_is_named(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
 ) -> None:
     campaign = factory.campaign(organization, due_in=None)
     factory.campaign(organization, due_in=None, status="draft")
-    assert facts(automation())["schedules"] == {"is_cut": False, "lacking": 1, "named": [str(campaign)]}
+    assert facts(automation())["schedules"] == named(campaign)
+    database.execute("update campaigns set scheduled_at = 'infinity' where id = %s", (campaign,))
+    assert facts(automation())["schedules"] == named(campaign)
 
 
 @pytest.mark.parametrize(("last", "minutes"), [("now() - interval '20 minutes'", 20), ("'-infinity'", None)])
@@ -329,7 +371,7 @@ def test_a_role_that_does_not_suffice_is_no_membership(
     organization = factory.organization()
     factory.member(organization, system_user, role="viewer")
     factory.campaign(organization)
-    assert facts(automation())["memberships"] == {"is_cut": False, "lacking": 1, "named": [str(organization)]}
+    assert facts(automation())["memberships"] == named(organization, name="Organization")
 
 
 def test_what_looks_wrong_in_contacts_is_counted(organization: UUID, factory: Factory, automation: Automate) -> None:

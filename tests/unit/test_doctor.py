@@ -26,6 +26,21 @@ from tests.unit.test_cli import invoke
 
 NO_LACK: dict[str, Any] = {"is_cut": False, "lacking": 0, "named": []}
 ID = "77777777-7777-4777-8777-777777777777"
+NAMED = {"id": ID, "name": "Contoso"}
+TRIGGER = {
+    "name": "quota",
+    "table_name": "public.campaign_recipients",
+    "function_name": "check_quota",
+    "definition": "create trigger quota …",
+    "statement": "alter table public.campaign_recipients disable trigger quota;",
+}
+STATUS_TRIGGER = TRIGGER | {"table_name": "public.campaigns", "name": "keep", "function_name": "keep_status"}
+CONSTRAINT = TRIGGER | {
+    "name": "small",
+    "function_name": None,
+    "definition": "CHECK (false)",
+    "statement": "alter table public.campaign_recipients drop constraint small;",
+}
 FEW: dict[str, Any] = {"contacts": 3, "is_sample": False, "organizations": []}
 INDEX = {"name": "campaign_runner_due_idx", "is_invalid": False, "command": "create index concurrently a on b (c);"}
 CALL = {
@@ -55,6 +70,7 @@ def answer(errors: dict[str, str] | None = None, **facts: Any) -> dict[str, Any]
         "grants": [],
         "writing": None,
         "locks": [],
+        "guards": [TRIGGER, STATUS_TRIGGER, CONSTRAINT],
         "indexes": [],
         "system_user": True,
         "memberships": NO_LACK,
@@ -62,7 +78,9 @@ def answer(errors: dict[str, str] | None = None, **facts: Any) -> dict[str, Any]
         "tenants": NO_LACK,
         "closed": NO_LACK | {"columns": None},
         "recipients": NO_LACK,
-        "launches": NO_LACK,
+        "nobody": NO_LACK,
+        "dropped": NO_LACK,
+        "unmatched": NO_LACK,
         "audiences": FEW,
         "last_call": CALL,
     }
@@ -101,7 +119,7 @@ def test_where_all_is_well_the_doctor_says_so(project: FakeApi) -> None:
 
 
 def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) -> None:
-    project.on("doctor", answer(system_user=False, schedules={"is_cut": False, "lacking": 7, "named": [ID]}))
+    project.on("doctor", answer(system_user=False, schedules={"is_cut": False, "lacking": 7, "named": [NAMED]}))
     result = invoke("doctor")
     assert result.exit_code == 1
     lines = result.stdout.splitlines()
@@ -110,7 +128,7 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
     assert remedy.endswith(f"→ insert into public.profiles (id) values ('{USER}');")
     assert lines[-1] == "1 problem, 1 warning."
     [schedules] = findings("warning")
-    assert schedules["message"] == f"7 campaigns scheduled without a time: {ID} and 6 more."
+    assert schedules["message"] == f"7 campaigns scheduled without a time: Contoso {ID} and 6 more."
 
 
 @pytest.mark.parametrize(
@@ -163,7 +181,7 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
             "insert into public.profiles",
         ),
         (
-            {"memberships": {"is_cut": False, "lacking": 1, "named": [ID]}},
+            {"memberships": {"is_cut": False, "lacking": 1, "named": [NAMED]}},
             *("problem", "memberships", "1 organization with scheduled campaigns, in which"),
             f"values ('{ID}', '{USER}', 'member');",
         ),
@@ -177,11 +195,19 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
             ),
         ),
         (
-            {"launches": {"is_cut": False, "lacking": 1, "named": [ID]}},
-            *("warning", "launches", "launched in the last 7 days to nobody", f"python -m runner history {ID}"),
+            {"nobody": {"is_cut": False, "lacking": 1, "named": [NAMED]}},
+            *("warning", "launches", f"with nobody left to mail: Contoso {ID}.", f"python -m runner history {ID}"),
         ),
         (
-            {"closed": {"is_cut": False, "lacking": 1, "named": [ID], "columns": ["organizations.is_active"]}},
+            {"dropped": {"is_cut": False, "lacking": 1, "named": [NAMED]}},
+            *("warning", "launches", "with recipients that a trigger dropped", f"{TRIGGER['statement']} To launch"),
+        ),
+        (
+            {"unmatched": {"is_cut": False, "lacking": 1, "named": [NAMED]}},
+            *("warning", "launches", "past an exclusion that matched nothing", f"python -m runner history {ID}"),
+        ),
+        (
+            {"closed": {"is_cut": False, "lacking": 1, "named": [NAMED], "columns": ["organizations.is_active"]}},
             *(
                 "warning",
                 "schedules",
@@ -190,11 +216,11 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
             ),
         ),
         (
-            {"tenants": {"is_cut": False, "lacking": 1, "named": [ID]}},
+            {"tenants": {"is_cut": False, "lacking": 1, "named": [NAMED]}},
             *("warning", "schedules", "1 campaign scheduled without an organization", "Set organization_id"),
         ),
         (
-            {"recipients": {"is_cut": False, "lacking": 1, "named": [ID]}},
+            {"recipients": {"is_cut": False, "lacking": 1, "named": [NAMED]}},
             *("warning", "recipients", "with recipients that no launch wrote", f"where campaign_id = '{ID}'"),
         ),
         (
@@ -246,8 +272,30 @@ def test_what_is_wrong_is_one_finding_with_its_remedy(
             "backing_off",
             {},
             "due for 2 min, 10 failed attempts. The database refused.",
-            "tgfoid::regproc from pg_trigger",
+            f"{TRIGGER['statement']} {STATUS_TRIGGER['statement']} To have",
         ),
+        (
+            "backing_off",
+            {"detail": "no\nin check_quota() line 3 at RAISE"},
+            "The trigger quota on public.campaign_recipients runs check_quota().",
+            f"switch it off: {TRIGGER['statement']} To have",
+        ),
+        (
+            "needs_attention",
+            {"failed_with": "CR422", "last_error": "The status could not be set: a trigger on campaigns keeps it."},
+            "The trigger keep on public.campaigns runs keep_status().",
+            f"switch it off: {STATUS_TRIGGER['statement']} To have",
+        ),
+        (
+            "backing_off",
+            {
+                "failed_with": "23514",
+                "last_error": "A check constraint refused a row (SQLSTATE 23514, constraint small).",
+            },
+            "The constraint small on public.campaign_recipients reads: CHECK (false).",
+            f"drop it: {CONSTRAINT['statement']} To have",
+        ),
+        ("backing_off", {"failed_with": "23502"}, "due for 2 min", "Give the column a default (see tables)."),
         ("backing_off", {"failed_with": "55P03"}, "due for 2 min", "End the transaction that holds the lock"),
         ("needs_attention", {}, "10 failed attempts", f"python -m runner retry {CAMPAIGN}"),
         ("needs_attention", {"failed_with": "CR403"}, "Spring sale", f"values ('{ORGANIZATION}', '{USER}', 'member');"),
@@ -270,7 +318,7 @@ def test_a_campaign_that_is_not_launched_is_a_problem(
 def test_the_words_of_the_source_are_told(project: FakeApi) -> None:
     project.on("health", health(backing_off=stuck(detail="the quota of your plan is used up")))
     [finding] = findings("problem")
-    assert finding["message"].endswith("In the words of the source: the quota of your plan is used up")
+    assert "In the words of the source: the quota of your plan is used up" in finding["message"]
 
 
 def test_a_campaign_that_waits_too_long_for_a_run_is_a_problem(project: FakeApi) -> None:
@@ -298,7 +346,7 @@ def test_campaigns_that_cannot_be_looked_at_are_a_problem_and_hide_nothing_else(
 def test_looks_that_a_lock_keeps_are_one_finding(project: FakeApi) -> None:
     project.on("doctor", answer({"system_user": "55P03", "last_call": "55P03"}, system_user=None, last_call=None))
     [finding] = findings("problem")
-    assert finding["message"].endswith("from being looked at: system user, calls.")
+    assert finding["message"].endswith("hid what these checks look at: system user, calls.")
 
 
 def test_a_name_in_the_environment_that_is_near_a_setting_is_pointed_out(
@@ -403,7 +451,7 @@ def test_what_was_cut_is_not_told_as_the_whole(project: FakeApi) -> None:
     project.on(
         "doctor",
         answer(
-            memberships={"is_cut": True, "lacking": 1000, "named": [ID]},
+            memberships={"is_cut": True, "lacking": 1000, "named": [NAMED]},
             audiences={"contacts": 100_000, "is_sample": True, "organizations": [shared, shared]},
         ),
     )

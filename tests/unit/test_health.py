@@ -197,10 +197,10 @@ class TestStatus:
         assert (
             invoke("status").stdout
             == f"""\
-Last call       12 s ago
-Last run ended  3 min ago
-Due             10,000+
-Longest wait    none
+Last call        12 s ago
+Last run ended   3 min ago
+Due              10,000+
+Waits for a run  none
 
 Need attention: none
 
@@ -230,7 +230,7 @@ Without a time: none
 Next:
   Summer sale
     {CAMPAIGN}
-    at 2062-07-01 10:00:00 UTC
+    at 2062-07-01 10:00:00 UTC, in 13,001 d 22 h
     of organization {ORGANIZATION}
 
 Last runs:
@@ -276,7 +276,7 @@ Last runs:
 
     def test_what_is_too_late_is_called_that(self, watched: FakeApi) -> None:
         watched.on("health", late(7300))
-        assert "Longest wait    2 h 1 min (too late: over 10 min), Late" in invoke("status").stdout
+        assert "Waits for a run  2 h 1 min (too late: over 10 min), Late" in invoke("status").stdout
 
     def test_json_is_the_body_of_get_health_with_details(self, watched: FakeApi) -> None:
         answer = health(generating=stuck(**UNDER_WAY), held=stuck(detail="no"))

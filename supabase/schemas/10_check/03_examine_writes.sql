@@ -53,7 +53,7 @@ begin
     -- Each CHECK on a status alone is asked with the values that the runner writes.
     for v_check in
         select
-            c.conrelid, c.conname, cl.relname, n.value, a.attname, format_type(a.atttypid, a.atttypmod) as type_name,
+            c.conname, cl.relname, n.value, a.attname, format_type(a.atttypid, a.atttypmod) as type_name,
             pg_get_expr(c.conbin, c.conrelid) as expression
         from (
             values

@@ -7,7 +7,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- What the functions of a release take and return has a number. A release serves the number before, too.
+    -- The interface has a number, and this release serves these. Step and preview send theirs; all other functions count as 1.
     v_oldest constant integer := 1;
     v_newest constant integer := 1;
 begin

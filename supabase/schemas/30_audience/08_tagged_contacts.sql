@@ -5,7 +5,7 @@ create or replace function campaign_runner.tagged_contacts(
     p_to uuid,
     p_contact_ids uuid[]
 )
-returns table (contact_id uuid, tag_id uuid)
+returns table (contact_id uuid)
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -25,11 +25,11 @@ begin
     -- `organization_id` may be missing in a table that is not ours. A name without a table is looked up in the innermost
     -- query first: where contact_tag_assignments has no such column, the one of `absent` is found.
     return query
-        select assigned.contact_id, assigned.tag_id
+        select assigned.contact_id
         from (select null::uuid as organization_id) absent
         cross join lateral (
             (
-                select a.contact_id, a.tag_id, organization_id as tenant
+                select a.contact_id, organization_id as tenant
                 from public.contact_tag_assignments a
                 where p_contact_ids is null
                     and a.tag_id = any (p_tag_ids)
@@ -39,10 +39,10 @@ begin
                 order by a.tag_id, a.contact_id
             )
             union all
-            select k.contact_id, k.tag_id, k.tenant
+            select k.contact_id, k.tenant
             from unnest(p_contact_ids) as c (id)
             cross join lateral (
-                select a.contact_id, a.tag_id, organization_id as tenant
+                select a.contact_id, organization_id as tenant
                 from public.contact_tag_assignments a
                 where a.tag_id = any (p_tag_ids) and a.contact_id >= c.id and a.contact_id <= c.id
                 order by a.tag_id, a.contact_id
@@ -52,4 +52,4 @@ begin
 end;
 $$;
 comment on function campaign_runner.tagged_contacts(uuid, uuid[], uuid, uuid, uuid[]) is
-    'Which contacts of the range, or of these ids, have which of these tags. An assignment of another tenant is none.';
+    'The contacts of the range, or of these ids, that have one of these tags; twice with two of them. An assignment of another tenant is none.';

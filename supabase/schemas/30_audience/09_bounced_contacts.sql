@@ -26,6 +26,7 @@ begin
                 and r.organization_id = any (array[p_organization_id])
                 and r.contact_id >= p_from
                 and r.contact_id <= p_to
+                and (r.contact_id < p_to or p_to = 'ffffffff-ffff-ffff-ffff-ffffffffffff') is true
             order by r.organization_id, r.contact_id
         )
         union all

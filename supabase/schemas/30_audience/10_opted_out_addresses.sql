@@ -15,7 +15,7 @@ set enable_incremental_sort = off
 as $$
 #variable_conflict use_column
 declare
-    v_usual constant integer := cardinality(p_addresses) + 100;
+    v_rows_at_most constant integer := cardinality(p_addresses) + 100;
 begin
     if p_addresses is null then
         return;
@@ -38,7 +38,7 @@ begin
                     and not c.is_subscribed
                     and (c.organization_id = p_organization_id) is true
                 order by campaign_runner.address_hash(c.organization_id, c.email::text)
-                limit v_usual
+                limit v_rows_at_most
             ) k
         )
         select u.address from usual u where not u.is_deleted
@@ -58,7 +58,7 @@ begin
             order by campaign_runner.address_hash(c.organization_id, c.email::text)
             limit 1
         ) one
-        where (select count(*) from usual) >= v_usual;
+        where (select count(*) from usual) >= v_rows_at_most;
 end;
 $$;
 comment on function campaign_runner.opted_out_addresses(uuid, text[]) is

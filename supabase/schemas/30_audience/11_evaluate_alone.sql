@@ -130,5 +130,6 @@ begin
 end;
 $$;
 comment on function campaign_runner.evaluate_alone(campaign_runner.rules, uuid, uuid, uuid[]) is
-    'Each contact of the range, or of these ids, without regard to twins: NULL with the hash of the address, or '
-    'the first reason against the contact. Only for evaluate_contacts() and displaced_contacts().';
+    'Judges each contact of the range, or of these ids. reason: the first reason against the contact, or NULL. address_hash: set '
+    'where reason is NULL. country: set where reason is country. The opt-out of a twin counts. Which twin gets the mail is not '
+    'decided here. Only for evaluate_contacts() and displaced_contacts().';

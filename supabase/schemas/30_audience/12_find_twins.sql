@@ -25,7 +25,7 @@ as $$
 #variable_conflict use_column
 declare
     v_last constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
-    v_usual constant integer := cardinality(p_address_hashes) + p_twins_at_most;
+    v_rows_at_most constant integer := cardinality(p_address_hashes) + p_twins_at_most;
 begin
     return query
         -- One index scan over the array takes half as long as one look-up for each address. The sub-select hides the array
@@ -39,11 +39,11 @@ begin
                 and (c.id < p_from or c.id >= p_to and p_to <> v_last) is true
                 and (c.id <> all (coalesce(p_contact_ids, '{}'))) is true
             order by campaign_runner.address_hash(c.organization_id, c.email::text), c.id
-            limit v_usual
+            limit v_rows_at_most
         ),
         -- A crowd at one address fills the limit, and hides the twins at others: then each address is looked for.
         is_crowded as materialized (
-            select cardinality(p_address_hashes) > 1 and count(*) >= v_usual as yes from usual
+            select cardinality(p_address_hashes) > 1 and count(*) >= v_rows_at_most as yes from usual
         ),
         twins as (
             select u.id, u.hash
@@ -83,5 +83,5 @@ comment on function
     campaign_runner.find_twins(uuid, uuid, bigint[], uuid, uuid, uuid[], integer)
 is
     'The contacts at these addresses that are outside of the range, or not of these ids, each with its status as a '
-    'recipient. Of more than p_twins_at_most at one address at least so many, those with the lowest ids. Only for '
+    'recipient. If an address has more than p_twins_at_most twins, at least p_twins_at_most are returned: those with the lowest ids. Only for '
     'displaced_contacts().';

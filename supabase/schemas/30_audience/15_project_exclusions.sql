@@ -24,15 +24,16 @@ begin
             from campaign_runner.call_exclusions(p_campaign_id, p_contact_ids) x
             where x.contact_id is not null
         ),
-        counted_by_name as (
+        kept_reasons as (
             select e.reason from excluded e group by e.reason order by e.reason limit v_reasons_at_most
         )
         select e.contact_id, 'project:' || coalesce(min(c.reason), 'other')
         from excluded e
-        left join counted_by_name c on c.reason = e.reason
+        left join kept_reasons c on c.reason = e.reason
         group by e.contact_id;
 end;
 $$;
 comment on function campaign_runner.project_exclusions(uuid, uuid[]) is
     'Those of the contacts that the project''s own rules leave out, each once, with project: and the reason. A reason that '
-    'is NULL, long or the twenty-first is other.';
+    'is NULL, empty or longer than 63 characters becomes other. Of one call, the first 20 reasons in alphabetical order keep '
+    'their names.';

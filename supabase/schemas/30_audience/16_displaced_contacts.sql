@@ -43,7 +43,7 @@ begin
             p_from, case when p_contact_ids is null then p_to else p_from end, p_contact_ids, p_twins_at_most
         ) f;
     end if;
-    if cardinality(v_twin_ids) = 0 and cardinality(v_hashes) = cardinality(p_address_hashes) then
+    if cardinality(v_twin_ids) = 0 and cardinality(v_hashes) = coalesce(cardinality(p_address_hashes), 0) then
         return;
     end if;
 
@@ -98,16 +98,16 @@ begin
                 end
             ) x
         ),
-        -- The competitors for an address, with their rank. A twin has the rank 0 when this pass has synced the twin, or when
-        -- its mail is on its way. All other competitors have the rank 1.
+        -- The competitors for an address, with their rank. A twin that this pass has synced has the rank 0, and all other
+        -- competitors have the rank 1.
         rivals as materialized (
-            select e.contact_id, e.address_hash, 1 as place
+            select e.contact_id, e.address_hash, 1 as rank
             from unnest(p_eligible_ids, p_address_hashes) as e (contact_id, address_hash)
             union all
             select
                 t.contact_id,
                 t.address_hash,
-                case when t.status <> 'pending' or t.is_final and not p_among_recipients then 0 else 1 end
+                case when t.is_final and not p_among_recipients then 0 else 1 end
             from twins t
             left join excluded x on x.contact_id = t.contact_id
             where t.status <> 'pending'
@@ -127,8 +127,8 @@ begin
                 row_number() over (
                     partition by r.address
                     order by
-                        -- A contact of the range whose mail is on its way goes first as well.
-                        least(r.place, (
+                        -- A contact whose mail is on its way goes first as well.
+                        least(r.rank, (
                             select case when sent.status = 'pending' then 1 else 0 end
                             from public.campaign_recipients sent
                             where sent.campaign_id = any (array[p_campaign_id])
@@ -176,6 +176,6 @@ comment on function
         uuid, campaign_runner.rules, uuid[], bigint[], uuid, uuid, uuid[], bigint, boolean, integer
     )
 is
-    'Those of the eligible contacts, given with the hashes of their addresses, that a contact with the same address takes '
-    'the mail from, and some of their twins. Of twins the lowest id gets the mail, but for what a launch has settled. The '
-    'other arguments are those of evaluate_contacts(), for which alone it is.';
+    'Returns the eligible contacts that lose the mail to another contact with the same address, and some of their twins. Of '
+    'twins the one with the lowest id gets the mail, unless the launch has settled it otherwise. p_address_hashes belongs to '
+    'p_eligible_ids. The other arguments are those of evaluate_contacts(). Only evaluate_contacts() calls this function.';

@@ -33,5 +33,5 @@ begin
 end;
 $$;
 comment on function campaign_runner.rules_versions(uuid[], tid[]) is
-    'For each campaign with rules: xmin and ctid of the row of its rules. p_places, the ctids of an earlier read, makes '
-    'the function faster and does not change the result.';
+    'For each campaign with rules: xmin and ctid of the row of its rules. p_places are the ctids of an earlier '
+    'read: they make the function faster. A place that was reused may add a campaign that was not asked for.';

@@ -41,5 +41,5 @@ $$;
 comment on function
     campaign_runner.obstacle(uuid, timestamptz, campaign_runner.launches, uuid, text[], integer, timestamptz)
 is
-    'Why a due campaign with this open launch, or NULL, may not be launched, with its SQLSTATE: no row if it may. '
-    'Launch and dry run both ask it.';
+    'Returns why a due campaign may not be launched, and the SQLSTATE for that. No row: it may be launched. p_launch: its open '
+    'launch, or NULL. Launch and dry run both ask this.';

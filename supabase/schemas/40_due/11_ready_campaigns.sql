@@ -6,7 +6,7 @@ create or replace function campaign_runner.ready_campaigns(
     p_after_time timestamptz,
     p_after_id uuid,
     out campaign_ids uuid[],
-    out is_more_likely boolean,
+    out may_be_more boolean,
     out after_time timestamptz,
     out after_id uuid
 )
@@ -68,9 +68,9 @@ begin
     ),
     -- Campaigns and launches are read in the same order and joined: where 100,000 wait, both reads cover the same campaigns.
     -- One look into the index for each campaign took as long as all the rest.
-    met as materialized (
+    next_with_launch as materialized (
         select
-            n.id, n.organization_id, n.version, b.campaign_id is not null as is_beside,
+            n.id, n.organization_id, n.version, b.campaign_id is not null as launch_was_read,
             b.waiting, b.next_attempt_at, b.failed_with, b.failed_version, b.failed_rules_at
         from next n
         left join (
@@ -93,32 +93,32 @@ begin
             )
         ) b on b.campaign_id = n.id
     ),
-    newest_beside as materialized (
+    newest_launches as materialized (
         select l.campaign_id
         from campaign_runner.launches l
         where l.closed_at is null
         order by l.scheduled_at desc, l.campaign_id desc
         limit v_newest_at_most
     ),
-    asked as materialized (
+    to_look_up as materialized (
         select
             array_agg(m.id) filter (where m.waiting is not null) as campaign_ids,
             array_agg(m.failed_rules_at) filter (where m.failed_rules_at is not null) as places,
             array_agg(distinct m.organization_id) filter (where m.failed_with = 'CR403') as organization_ids
-        from met m
+        from next_with_launch m
     ),
     ready as (
         select m.id
-        from met m
+        from next_with_launch m
         left join campaign_runner.rules_versions(
-            (select a.campaign_ids from asked a), (select a.places from asked a)
+            (select a.campaign_ids from to_look_up a), (select a.places from to_look_up a)
         ) r
             on r.campaign_id = m.id
         left join campaign_runner.permitted_organizations(
-            (select a.organization_ids from asked a), p_system_user_id, p_system_user_roles
+            (select a.organization_ids from to_look_up a), p_system_user_id, p_system_user_roles
         ) p (organization_id)
             on p.organization_id = m.organization_id
-        where m.is_beside
+        where m.launch_was_read
             and campaign_runner.is_ready(
                 m.waiting, m.next_attempt_at, m.failed_with, m.failed_version,
                 campaign_runner.join_versions(m.version, r.version), p.organization_id is not null, p_now
@@ -127,9 +127,9 @@ begin
         -- Without a launch, or with one that is elsewhere in the order.
         select w.id
         from (
-            select m.id from met m where not m.is_beside
+            select m.id from next_with_launch m where not m.launch_was_read
             union all
-            select n.id from newest n where not exists (select from newest_beside b where b.campaign_id = n.id)
+            select n.id from newest n where not exists (select from newest_launches b where b.campaign_id = n.id)
         ) w
         left join lateral (
             select o as launch
@@ -146,7 +146,7 @@ begin
         (select count(*) from newest) = v_newest_at_most,
         last.scheduled_at,
         last.id
-    into campaign_ids, is_more_likely, after_time, after_id
+    into campaign_ids, may_be_more, after_time, after_id
     from (
         -- Round again, where no more were left.
         (
@@ -165,5 +165,6 @@ $$;
 comment on function
     campaign_runner.ready_campaigns(uuid, uuid, text[], timestamptz, timestamptz, uuid)
 is
-    'Of the campaigns that are due, the newest 250 and the next 1,000 after the position: those that are ready. With the '
-    'position after them, and whether there may be more campaigns than these.';
+    'Reads the scheduled campaigns whose time has come: the newest 250, and the next 1,000 after the position. Returns those '
+    'that are ready; take_turns() drops those that are deleted, archived or closed. Also returns the position after them, and '
+    'whether there may be more.';

@@ -36,7 +36,10 @@ begin
             (
                 select l.campaign_id
                 from campaign_runner.launches l
-                where l.closed_at is null and l.waiting = 'backoff' and l.next_attempt_at <= p_now
+                where l.closed_at is null
+                    and l.waiting = 'backoff'
+                    and l.next_attempt_at <= p_now
+                    and (p_organization_id is null or l.organization_id = p_organization_id)
                 order by l.next_attempt_at, l.id
                 limit v_urgent_at_most
             )

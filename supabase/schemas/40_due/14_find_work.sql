@@ -5,7 +5,7 @@ create or replace function campaign_runner.find_work(
     p_now timestamptz,
     out campaign_ids uuid[],
     out vanished_launch_ids bigint[],
-    out is_more_likely boolean,
+    out may_be_more boolean,
     out campaigns_after_time timestamptz,
     out campaigns_after_id uuid,
     out launches_after_id uuid
@@ -21,7 +21,7 @@ declare
     v_vanished record;
 begin
     select * into v_from from campaign_runner.last_call;
-    -- A call for one organization looks at the campaigns of that organization from the first on.
+    -- A call for one organization looks at its campaigns from the first on.
     if p_organization_id is not null then
         v_from.campaigns_after_time := '-infinity';
         v_from.campaigns_after_id := '00000000-0000-0000-0000-000000000000';
@@ -32,14 +32,14 @@ begin
         v_from.campaigns_after_time, v_from.campaigns_after_id
     );
     campaign_ids := campaign_runner.take_turns(v_ready.campaign_ids, p_organization_id, p_now);
-    is_more_likely := v_ready.is_more_likely;
-    -- And moves no position of all.
+    may_be_more := v_ready.may_be_more;
+    -- A call for one organization does not move the position for all organizations.
     if p_organization_id is null then
         campaigns_after_time := v_ready.after_time;
         campaigns_after_id := v_ready.after_id;
     end if;
 
-    -- A few launches of a position of their own: their campaigns may be gone.
+    -- The next open launches, which have a position of their own: the campaign of one may be gone.
     select * into v_vanished from campaign_runner.vanished_launches(v_from.launches_after_id);
     vanished_launch_ids := v_vanished.launch_ids;
     launches_after_id := v_vanished.after_id;

@@ -24,4 +24,4 @@ end;
 $$;
 comment on function campaign_runner.open_launch(uuid) is
     'Returns the open launch of a campaign, or creates one in the state opened, which can record a failure. Raises CR001 '
-    'where a rival opens it.';
+    'where another step opens it.';

@@ -8,7 +8,7 @@ set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 begin
-    -- `insert … on conflict` would wait for a rival; this lock does not. It is held to the end of the transaction, and the
+    -- `insert … on conflict` would wait for another step; this lock does not. It is held to the end of the transaction, and the
     -- next step that gets it sees what the one before has committed.
     if not pg_try_advisory_xact_lock(campaign_runner.lock_key('launch', p_campaign_id)) then
         raise exception 'another step opens the launch' using errcode = 'CR001';
@@ -18,4 +18,4 @@ end;
 $$;
 comment on function campaign_runner.lock_launch(uuid) is
     'The open launch of a campaign, or NULL, with the lock on its opening held to the end of the transaction. Raises CR001 '
-    'where a rival holds that lock.';
+    'where another step holds that lock.';

@@ -24,7 +24,7 @@ declare
     v_chunks integer := v_chunks_at_most;
     v_contacts_each integer := v_half_a_step;
 begin
-    -- Halves of a step, and a few at a time: what the first have taught makes the next ones larger.
+    -- A chunk is half of a step. At most eight are cut at once: p_max_rows grows when steps are fast, and later chunks with it.
     select count(*) into v_contacts
     from (
         select from public.contacts c
@@ -32,8 +32,8 @@ begin
         order by c.organization_id, c.id
         limit p_max_rows::bigint * v_chunks_at_most + 1
     ) ahead;
-    -- The end of an audience in equal parts, and an even number of them, so that none runs alone for long: 100,000 in eight
-    -- halves of a step, and a last chunk of the rest, took 6 % longer.
+    -- The end of an audience is cut into an even number of equal chunks, so that no chunk runs alone for long. Eight halves of
+    -- a step and a last chunk with the rest took 6 % longer for 100,000 contacts.
     if v_contacts <= p_max_rows::bigint * v_chunks_at_most then
         v_chunks := least(v_chunks_at_most, 2 * ceil(greatest(v_contacts, 1) / (2.0 * v_half_a_step)));
         v_contacts_each := greatest(ceil(v_contacts / v_chunks::numeric), 1);

@@ -12,8 +12,8 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
 begin
-    -- By their places. By the ids, the planner took an index on contact_id, where the project has one, and looked at the
-    -- recipients that the contacts were in all campaigns.
+    -- Find the rows by ctid. When they were found by contact_id, the planner used a project's index on contact_id, and read the
+    -- rows of these contacts in all campaigns.
     delete from public.campaign_recipients r
     using rows from (pg_catalog.unnest(p_contact_ids), pg_catalog.unnest(p_places)) as d (contact_id, place)
     where r.ctid operator(pg_catalog.=) d.place

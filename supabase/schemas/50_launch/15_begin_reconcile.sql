@@ -1,6 +1,6 @@
 create or replace function campaign_runner.begin_reconcile(
     p_launch_id bigint,
-    p_max_rows integer
+    p_reconciled_at_most integer
 )
 returns void
 language plpgsql
@@ -13,18 +13,18 @@ declare
 begin
     select sum(s.contacts) into v_contacts from campaign_runner.launch_chunks s where s.launch_id = p_launch_id;
 
-    -- One chunk, where one step can reconcile the whole audience, which is exact then as of the moment of sending. Otherwise
-    -- neighbours are merged, grouped by their midpoints. A group holds up to a quarter of the audience: eighths took 5 %
+    -- Where one step can reconcile the whole audience, it becomes one chunk, and is then exact at the moment of sending.
+    -- Otherwise neighbours are merged, grouped by their midpoints. A group holds up to a quarter of the audience: eighths took 5 %
     -- longer for 100,000 contacts. A group holds up to three quarters of what a step can reconcile: a group may exceed its
     -- limit by one chunk.
     with grouped as (
         select
             s.lo, s.hi, s.inserted,
             case
-                when v_contacts > p_max_rows
+                when v_contacts > p_reconciled_at_most
                 then div(
                     sum(s.contacts) over (order by s.lo) - s.contacts / 2.0,
-                    least(ceil(v_contacts / 4.0), ceil(p_max_rows * 0.75))
+                    least(ceil(v_contacts / 4.0), ceil(p_reconciled_at_most * 0.75))
                 )
             end as piece
         from campaign_runner.launch_chunks s
@@ -49,5 +49,5 @@ begin
 end;
 $$;
 comment on function campaign_runner.begin_reconcile(bigint, integer) is
-    'Takes a launch whose chunks are all generated to reconciling, in fewer chunks: in one, where a step, which '
-    'reconciles up to so many rows, can reconcile all.';
+    'Takes a launch whose chunks are all generated to reconciling, in fewer chunks. An audience of up to '
+    'p_reconciled_at_most contacts becomes one chunk.';

@@ -17,7 +17,7 @@ begin
         raise exception 'another step is at work on the launch' using errcode = 'CR001';
     end if;
 
-    -- A chunk that another step is at work on would come through with what that step read before.
+    -- Another step may be working on a chunk by the old rules. That chunk would count as done.
     select count(*) into v_free
     from (
         select from campaign_runner.launch_chunks s

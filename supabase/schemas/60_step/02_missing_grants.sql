@@ -26,7 +26,7 @@ begin
         ) as needed (table_name, privilege)
         where to_regclass(needed.table_name) is not null
             and not case
-                when needed.table_name = 'public.contacts'
+                when needed.table_name = 'public.contacts' and needed.privilege = 'update'
                     then has_any_column_privilege(to_regclass(needed.table_name), needed.privilege)
                 else has_table_privilege(to_regclass(needed.table_name), needed.privilege)
             end

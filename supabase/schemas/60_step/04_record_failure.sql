@@ -25,7 +25,7 @@ declare
         and p_code <> '57014' and not v_is_passing;
     v_launch campaign_runner.launches;
     v_attempts integer;
-    v_is_named boolean := true;
+    v_is_reported boolean := true;
 begin
     -- A campaign that is gone, or not due any more, has not failed.
     if not exists (select from campaign_runner.due_campaigns(array[p_campaign_id], p_now)) then
@@ -43,14 +43,14 @@ begin
     -- An edit starts the count again.
     v_attempts := case when v_launch.failed_version is distinct from p_version then 0 else v_launch.attempts end;
     if v_is_passing then
-        -- Not a failure of the campaign. The lock is told once it has lasted a minute.
-        v_is_named := coalesce(v_launch.troubled_at < p_now - v_lasting_after, false);
+        -- Not a failure of the campaign. It is told once it has lasted a minute.
+        v_is_reported := coalesce(v_launch.troubled_at < p_now - v_lasting_after, false);
         update campaign_runner.launches l
         set
             troubled_at = coalesce(l.troubled_at, p_now),
-            failed_with = case when v_is_named then p_code else l.failed_with end,
-            last_error = case when v_is_named then p_message else l.last_error end,
-            last_error_detail = case when v_is_named then p_detail else l.last_error_detail end
+            failed_with = case when v_is_reported then p_code else l.failed_with end,
+            last_error = case when v_is_reported then p_message else l.last_error end,
+            last_error_detail = case when v_is_reported then p_detail else l.last_error_detail end
         where l.id = v_launch.id;
     elsif v_is_trouble and (
         v_launch.troubled_at is null
@@ -91,18 +91,18 @@ begin
         where l.id = v_launch.id;
     end if;
 
-    if v_is_named then
+    if v_is_reported then
         insert into campaign_runner.run_errors (run_id, campaign_id, error)
         values (p_run_id, p_campaign_id, p_message)
         on conflict (run_id, campaign_id) do update set error = excluded.error, occurred_at = now();
     end if;
-    return v_is_named;
+    return v_is_reported;
 exception
     when sqlstate 'CR001' then
         return false;
 end;
 $$;
 comment on function campaign_runner.record_failure(uuid, uuid, text, text, text, text, timestamptz) is
-    'Records a failure of this version of a campaign in its launch, which then waits, and in the errors of the run. A lock is '
-    'recorded once it has lasted a minute. What may be the database''s trouble is not counted as an attempt, unless '
+    'Records a failure of this version of a campaign in its launch, which then waits, and in the errors of the run. A lock, '
+    'a deadlock, a serialization failure or a timeout of a big step is recorded once it has lasted a minute. What may be the database''s trouble is not counted as an attempt, unless '
     'other campaigns were launched since. False: nothing was entered into the errors.';

@@ -25,4 +25,4 @@ exception
 end;
 $$;
 comment on function campaign_runner.try_to_record(uuid, uuid, text, text, text, text, timestamptz) is
-    'record_failure(), which cannot raise: trouble is the SQLSTATE that kept the failure from being recorded.';
+    'Calls record_failure(), and catches what it raises: trouble is the SQLSTATE that kept the failure from being recorded.';

@@ -19,7 +19,7 @@ begin
         closed_at = clock_timestamp(),
         waiting = null,
         next_attempt_at = null,
-        -- True where no cascade deleted the recipients. Later rows belong to others. An opened launch inherits what the
+        -- True where no cascade deleted the recipients. Rows that are written later are not the launch's. An opened launch inherits what the
         -- launch before it left.
         left_recipients = coalesce(l.generates, campaign_runner.would_generate(l.campaign_id))
             and exists (select from public.campaign_recipients r where r.campaign_id = l.campaign_id)
@@ -32,4 +32,4 @@ begin
 end;
 $$;
 comment on function campaign_runner.abandon_launches(bigint[]) is
-    'Closes those of the launches, whose campaigns are gone, that no other step has.';
+    'Closes those of these launches that no other step has locked. Their campaigns are gone.';

@@ -4,7 +4,7 @@ create or replace function campaign_runner.attempt_campaign(
     p_system_user_id uuid,
     p_system_user_roles text[],
     p_max_rows integer,
-    p_is_first boolean,
+    p_has_whole_step boolean,
     p_max_lateness_minutes integer,
     p_now timestamptz,
     out outcome text,
@@ -36,7 +36,7 @@ begin
     select a.outcome, a.contacts, a.reconciled into outcome, contacts, reconciled
     from campaign_runner.advance_launch(
         p_run_id, p_campaign_id, p_system_user_id, p_system_user_roles,
-        p_max_rows, p_is_first, p_max_lateness_minutes, p_now
+        p_max_rows, p_has_whole_step, p_max_lateness_minutes, p_now
     ) a;
 exception
     when sqlstate 'CR001' then
@@ -61,9 +61,9 @@ exception
                 raise exception 'the key''s role lacks %: %', v_lack.lack, v_lack.statement using errcode = 'CR500';
             end if;
         end if;
-        -- A trigger may raise the SQLSTATE of a timeout, too. statement_timeout fires once for each statement.
+        -- The SQLSTATE alone proves no timeout: a trigger may raise it. So the message is asked, too.
         timed_out := v_code = '57014' and v_message like '%statement timeout%';
-        if timed_out and not p_is_first then
+        if timed_out and not p_has_whole_step then
             outcome := 'left';
             return;
         end if;
@@ -92,5 +92,5 @@ comment on function
     campaign_runner.attempt_campaign(uuid, uuid, uuid, text[], integer, boolean, integer, timestamptz)
 is
     'Advances a campaign by up to p_max_rows contacts, and records what fails. Outcome: launched, progressed and laid_out '
-    'as of advance_launch(); busy, another step has the campaign; gone; left, for a step that begins with this campaign; '
+    'as of advance_launch(); busy, another step has the campaign or the failure was not recorded; gone; left, for a step that begins with this campaign; '
     'failed. is_locked: by a transaction that is not ours. trouble: the SQLSTATE that kept the failure from being recorded.';

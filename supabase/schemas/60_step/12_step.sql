@@ -12,8 +12,8 @@ language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 set row_security = off
--- For all that it calls. A session keeps the plans that it made while a table was small, and one that reads such a table
--- from end to end is ever more expensive: 1,000 campaigns of 100 took 40 s in the place of 4.
+-- For all functions that this one calls. A session keeps a plan that it made while a table was small. Such a plan may read the
+-- whole table, which costs more as the table grows: 1,000 campaigns of 100 took 40 s in the place of 4.
 set enable_seqscan = off
 set jit = off
 as $$
@@ -35,11 +35,12 @@ declare
     v_is_more_left boolean := false;
     v_is_laid_out boolean := false;
     v_timed_out boolean := false;
-    v_is_first boolean;
+    v_is_first_step boolean;
     v_trouble text;
+    v_end_trouble text;
 begin
     perform campaign_runner.begin_step(p_run_id, p_organization_id, p_system_user_id, p_interface);
-    v_is_first := not exists (select from campaign_runner.runs r where r.id = p_run_id);
+    v_is_first_step := not exists (select from campaign_runner.runs r where r.id = p_run_id);
     select * into v_work
     from campaign_runner.find_work(p_organization_id, p_system_user_id, p_system_user_roles, v_now);
     perform campaign_runner.abandon_launches(v_work.vanished_launch_ids);
@@ -65,7 +66,7 @@ begin
             -- of a run answers sooner, as others begin beside it when they know that work is left.
             v_deadline := least(
                 v_deadline,
-                clock_timestamp() + case when v_is_first then interval '100 ms' else interval '500 ms' end
+                clock_timestamp() + case when v_is_first_step then interval '100 ms' else interval '500 ms' end
             );
             v_rows_left := least(v_rows_left, 20000);
         end if;
@@ -79,7 +80,7 @@ begin
         -- Others can take the chunks as soon as this step has answered.
         v_is_laid_out := v_attempt.outcome = 'laid_out';
         exit when v_is_laid_out;
-        -- statement_timeout fires once for each statement: end the step now.
+        -- After statement_timeout has fired, the rest of the statement has no limit.
         v_timed_out := v_attempt.timed_out is true;
         if v_timed_out then
             v_is_more_left := true;
@@ -87,15 +88,15 @@ begin
         end if;
     end loop;
 
-    v_trouble := coalesce(v_trouble, campaign_runner.end_step(
+    v_end_trouble := campaign_runner.end_step(
         p_run_id, v_contacts > 0 or v_launched + v_failed > 0,
         p_system_user_id, p_system_user_roles, p_max_lateness_minutes,
         v_work.campaigns_after_time, v_work.campaigns_after_id, v_work.launches_after_id
-    ));
+    );
 
     return jsonb_build_object(
         'laid_out', v_is_laid_out,
-        'work_left', v_is_more_left or (v_work.is_more_likely and v_launched + v_failed > 0),
+        'work_left', v_is_more_left or (v_work.may_be_more and v_launched + v_failed > 0),
         'busy', v_busy,
         'locked', v_locked,
         'contacts', v_contacts,
@@ -103,12 +104,12 @@ begin
         'launched', v_launched,
         'failed', v_failed,
         'timed_out', v_timed_out,
-        'trouble', v_trouble,
+        'trouble', coalesce(v_trouble, v_end_trouble),
         'to_report', v_launched + v_failed > 0 or exists (select from campaign_runner.runs r where r.id = p_run_id)
     );
 end;
 $$;
 comment on function public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer, integer) is
     'One step of a run: works through up to p_max_rows contacts of due campaigns, launches what became complete, records '
-    'what failed, and says whether work is left. Safe to repeat. trouble: the SQLSTATE with which the database refused to '
-    'record a failure; what the step did before stays. Raises what hold_version() and check_configuration() raise.';
+    'what failed, and says whether work is left. Safe to repeat. trouble: the SQLSTATE that kept a failure, or the run and '
+    'the call, from being recorded; what the step did before stays. Raises what hold_version() and check_configuration() raise.';

@@ -10,8 +10,8 @@ set jit = off
 as $$
 begin
     perform campaign_runner.hold_version();
-    -- PostgREST goes on with a step whose client has gone. Wait for those of this run, but not beyond the statement
-    -- timeout: 55P03 tells the caller to ask again.
+    -- PostgREST goes on with a step whose client has gone. Wait for the steps of this run. After 5 s, 55P03 tells the caller to
+    -- ask again.
     perform set_config('lock_timeout', '5s', true);
     perform pg_advisory_xact_lock(campaign_runner.lock_key('run', p_run_id));
 

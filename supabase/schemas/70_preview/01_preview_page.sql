@@ -10,7 +10,7 @@ create or replace function campaign_runner.preview_page(
     out contacts bigint,
     out inserts bigint,
     out recipients bigint,
-    out outsiders bigint,
+    out orphaned bigint,
     out excluded jsonb,
     out sample uuid[]
 )
@@ -30,7 +30,7 @@ begin
 
     with judged as materialized (
         select
-            c.contact_id, c.change, c.reason is not distinct from 'orphaned' as is_outsider,
+            c.contact_id, c.change, c.reason is not distinct from 'orphaned' as is_orphaned,
             coalesce(c.reason, 'recipients_exist') as reason,
             coalesce(c.change in ('keep', v_change), false) as is_recipient
         from campaign_runner.diff_recipients(p_campaign_id, p_rules, p_from, coalesce(next_from, v_last)) c
@@ -38,27 +38,27 @@ begin
     reasons as (
         select j.reason, count(*) as n
         from judged j
-        where not j.is_recipient and not j.is_outsider
+        where not j.is_recipient and not j.is_orphaned
         group by j.reason
     )
     select
-        count(*) filter (where not j.is_outsider),
+        count(*) filter (where not j.is_orphaned),
         count(*) filter (where j.is_recipient and j.change = 'insert'),
         count(*) filter (where j.is_recipient),
-        count(*) filter (where j.is_recipient and j.is_outsider),
+        count(*) filter (where j.is_recipient and j.is_orphaned),
         (select coalesce(jsonb_object_agg(r.reason, r.n), '{}') from reasons r),
         array(
             select first.contact_id
             from judged first
-            where first.is_recipient and not first.is_outsider
+            where first.is_recipient and not first.is_orphaned
             order by first.contact_id
             limit p_max_sample
         )
-    into contacts, inserts, recipients, outsiders, excluded, sample
+    into contacts, inserts, recipients, orphaned, excluded, sample
     from judged j;
 end;
 $$;
 comment on function campaign_runner.preview_page(uuid, uuid, uuid, bigint, boolean, integer, campaign_runner.rules) is
     'The outcome of a launch for up to p_max_rows contacts, by the function that a launch asks: the number of inserts, the '
-    'number of recipients (outsiders: recipients that are no contacts of the organization), the other contacts by reason, '
+    'number of recipients (orphaned: recipients that are no contacts of the organization), the other contacts by reason, '
     'and the first recipients. The next page begins at next_from, which is NULL after the last page.';

@@ -12,6 +12,8 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set row_security = off
+-- A lock on a table is told, and waited for no longer.
+set lock_timeout = '2s'
 set enable_seqscan = off
 set jit = off
 as $$

@@ -11,6 +11,8 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set row_security = off
+-- A lock on a table is told, and waited for no longer.
+set lock_timeout = '2s'
 set jit = off
 as $$
 declare
@@ -27,7 +29,7 @@ declare
     v_page record;
     v_contacts bigint;
     v_recipients bigint;
-    v_outsiders bigint;
+    v_orphaned bigint;
     v_excluded jsonb;
     v_sample uuid[];
     v_countries text[];
@@ -74,7 +76,7 @@ begin
     );
     v_contacts := coalesce((v_cursor ->> 'contacts')::bigint, 0) + v_page.contacts;
     v_recipients := coalesce((v_cursor ->> 'recipients')::bigint, 0) + v_page.recipients;
-    v_outsiders := coalesce((v_cursor ->> 'outsiders')::bigint, 0) + v_page.outsiders;
+    v_orphaned := coalesce((v_cursor ->> 'orphaned')::bigint, 0) + v_page.orphaned;
     v_excluded := campaign_runner.add_counts(coalesce(v_cursor -> 'excluded', '{}'), v_page.excluded);
     v_sample := v_sample || v_page.sample;
     v_pages := coalesce((v_cursor ->> 'pages')::integer, 0) + 1;
@@ -88,7 +90,7 @@ begin
             'preview', null,
             'cursor', jsonb_build_object(
                 'rules_hash', v_rules.hash, 'from', v_page.next_from, 'generates', v_generates,
-                'contacts', v_contacts, 'recipients', v_recipients, 'outsiders', v_outsiders, 'excluded', v_excluded,
+                'contacts', v_contacts, 'recipients', v_recipients, 'orphaned', v_orphaned, 'excluded', v_excluded,
                 'sample', to_jsonb(v_sample), 'countries', to_jsonb(v_countries), 'pages', v_pages
             )::text
         );
@@ -116,7 +118,7 @@ begin
                 )
                     then to_jsonb(campaign_runner.examine_contacts(v_campaign.organization_id, v_max_examined))
             end,
-            'outsiders', v_outsiders,
+            'outsiders', v_orphaned,
             'generates', v_generates,
             'pages', v_pages,
             'system_user_exists', exists (select from public.profiles p where p.id = p_system_user_id),

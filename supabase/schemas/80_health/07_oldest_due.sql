@@ -44,8 +44,8 @@ begin
             limit 1
         ),
         beyond as (
-            -- There are more than were looked at, and each of those was tried. Only the last call tells whether one behind
-            -- them waits.
+            -- All p_at_most campaigns that were read have a launch, and there may be more. So the time of the last call stands
+            -- for how long one of those has waited.
             select d.id, d.organization_id, d.name, d.scheduled_at, greatest(d.scheduled_at, t.at) as since
             from due_campaigns d
             cross join campaign_runner.last_call t

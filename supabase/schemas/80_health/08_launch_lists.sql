@@ -74,5 +74,5 @@ begin
 end;
 $$;
 comment on function campaign_runner.launch_lists(uuid, uuid, text[], boolean, integer, integer, timestamptz) is
-    'The open launches of due campaigns in lists: generating (or reconciling), backing_off (failed, and tried again), held, '
+    'The open launches of due campaigns, and of those that were taken over, in lists: generating (or reconciling), backing_off (failed, and tried again), held, '
     'needs_attention, and taken_over, which a person set to sending. Each list shows p_shown_at_most.';

@@ -28,10 +28,12 @@ begin
         ),
         unscheduled as materialized (
             select c.id, c.organization_id, coalesce(c.name::text, '') as name, row_number() over () as position
-            from public.campaigns c
-            where c.status = 'scheduled'
-                and c.scheduled_at is null
-                and (p_organization_id is null or c.organization_id = p_organization_id)
+            from (
+                select * from public.campaigns where status = 'scheduled' and scheduled_at is null
+                union all
+                select * from public.campaigns where status = 'scheduled' and scheduled_at = 'infinity'
+            ) c
+            where p_organization_id is null or c.organization_id = p_organization_id
             limit p_counted_at_most + 1
         ),
         upcoming as materialized (
@@ -39,6 +41,7 @@ begin
             from public.campaigns c
             where c.status = 'scheduled'
                 and c.scheduled_at > p_now
+                and c.scheduled_at < 'infinity'
                 and (p_organization_id is null or c.organization_id = p_organization_id)
             order by c.scheduled_at, c.id
             limit 10

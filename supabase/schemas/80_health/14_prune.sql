@@ -16,8 +16,9 @@ declare
     v_message text;
     v_launch_ids bigint[];
 begin
-    -- An abandoned launch that left recipients tells the next launch that the recipients are incomplete. The row stays until
-    -- a later launch has decided. Later rows stay until the row is gone, since a launch asks the last closed launch alone.
+    -- An abandoned launch that left recipients tells the next launch that the recipients are incomplete. Keep the
+    -- abandoned launch until a later launch has decided whether it generates. Keep the later launches of that campaign as long:
+    -- would_generate() reads the last closed launch only.
     v_launch_ids := array(
         select l.id
         from campaign_runner.launches l
@@ -81,4 +82,4 @@ end;
 $$;
 comment on function campaign_runner.prune(timestamptz, integer) is
     'Deletes closed launches with their chunks, runs and their errors that are older than 90 days, up to so many rows of '
-    'each table. Waits for nobody, and raises nothing: the report that calls it has more to lose.';
+    'each table. Waits for no lock, and raises nothing but a person''s cancel: the report that calls it has more to lose.';

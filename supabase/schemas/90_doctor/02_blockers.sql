@@ -17,12 +17,15 @@ as $$
     select
         a.pid, a.application_name, a.usename::text, a.state,
         floor(extract(epoch from clock_timestamp() - a.xact_start))::bigint,
-        max(l.mode),
+        (array_agg(l.mode order by s.strength desc))[1],
         array_agg(distinct format('%I.%I', n.nspname, c.relname))
     from pg_locks l
     join pg_stat_activity a on a.pid = l.pid
     join pg_class c on c.oid = l.relation
     join pg_namespace n on n.oid = c.relnamespace
+    join unnest(array[
+        'RowShareLock', 'RowExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'
+    ]) with ordinality as s (mode, strength) on s.mode = l.mode
     where l.locktype = 'relation'
         and l.database = (select d.oid from pg_database d where d.datname = current_database())
         and l.granted
@@ -36,9 +39,9 @@ as $$
         )
         and c.relkind in ('r', 'p')
         and (
-            l.mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+            l.mode not in ('RowShareLock', 'RowExclusiveLock')
             -- Rows may be locked. No step takes so long.
-            or l.mode in ('RowShareLock', 'RowExclusiveLock') and a.xact_start < clock_timestamp() - interval '1 minute'
+            or a.xact_start < clock_timestamp() - interval '1 minute'
         )
     group by a.pid, a.application_name, a.usename, a.state, a.xact_start
     order by a.xact_start

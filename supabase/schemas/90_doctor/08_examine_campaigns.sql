@@ -10,26 +10,39 @@ as $$
 declare
     v_at_most constant integer := 10000;
     v_looked_up_at_most constant integer := 1000;
+    v_is_cut constant boolean := p_check in ('tenants', 'closed', 'recipients') and exists (
+        select from public.campaigns c
+        where c.status = 'scheduled'
+        offset case when p_check = 'recipients' then 1000 else 10000 end
+    );
     v_found uuid[];
 begin
-    v_found := case p_check
-        when 'schedules' then array(
-            select c.id from public.campaigns c where c.status = 'scheduled' and c.scheduled_at is null limit v_at_most
+    v_found := case
+        when p_check = 'schedules' then array(
+            select c.id from public.campaigns c where c.status = 'scheduled' and c.scheduled_at is null
+            union all
+            select c.id from public.campaigns c where c.status = 'scheduled' and c.scheduled_at = 'infinity'
+            limit v_at_most
         )
-        when 'tenants' then array(
+        when p_check = 'tenants' then array(
             select c.id from campaign_runner.scheduled_campaigns(v_at_most) c where c.organization_id is null
         )
-        -- Launches of the last week with no recipient, with no pending one, or with an exclusion that matched nothing.
-        when 'launches' then array(
+        -- Launches of the last week that left nobody to mail; whose recipients a trigger dropped; or with an exclusion that
+        -- matched nothing.
+        when p_check in ('nobody', 'dropped', 'unmatched') then array(
             select l.campaign_id
             from campaign_runner.launches l
             where l.closed_at > now() - interval '7 days'
                 and l.state = 'launched'
-                and (l.recipient_count = 0 or l.pending_before = 0 or l.unmatched @? '$.*[*]')
-            order by l.closed_at
+                and case p_check
+                    when 'nobody' then l.recipient_count = 0 or l.pending_before = 0
+                    when 'dropped' then l.excluded ? 'dropped_by_trigger'
+                    else l.unmatched @? '$.*[*]'
+                end
+            order by l.closed_at desc
             limit v_at_most
         )
-        when 'closed' then array(
+        when p_check = 'closed' then array(
             select c.id
             from campaign_runner.scheduled_campaigns(v_at_most) c
             where c.organization_id is not null
@@ -52,7 +65,13 @@ begin
         )
     end;
     return jsonb_build_object(
-        'is_cut', cardinality(v_found) >= v_at_most, 'lacking', cardinality(v_found), 'named', to_jsonb(v_found[1:5])
+        'is_cut', v_is_cut or cardinality(v_found) >= v_at_most,
+        'lacking', cardinality(v_found),
+        'named', (
+            select coalesce(jsonb_agg(jsonb_build_object('id', f.id, 'name', c.name::text) order by f.position), '[]')
+            from unnest(v_found[1:5]) with ordinality as f (id, position)
+            left join public.campaigns c on c.id = f.id
+        )
     ) || case when p_check = 'closed'
         then jsonb_build_object('columns', to_jsonb(campaign_runner.closing_columns(v_found[1])))
         else '{}'
@@ -62,4 +81,5 @@ $$;
 comment on function campaign_runner.examine_campaigns(text) is
     'The scheduled campaigns without a time (schedules), without an organization (tenants), deleted or of a closed '
     'organization (closed), or with recipients that no launch wrote (recipients); and those that were launched in the last '
-    'week with something to look at (launches).';
+    'week to nobody (nobody), with recipients that a trigger dropped (dropped), or past an exclusion that matched nothing '
+    '(unmatched).';

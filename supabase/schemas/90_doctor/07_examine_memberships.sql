@@ -32,7 +32,12 @@ begin
             select from public.campaigns c where c.status = 'scheduled' offset v_scheduled_at_most
         ),
         'lacking', cardinality(v_lacking),
-        'named', to_jsonb(v_lacking[1:5])
+        'named', (
+            select coalesce(
+                jsonb_agg(jsonb_build_object('id', o.id, 'name', campaign_runner.organization_name(o.id)) order by o.id), '[]'
+            )
+            from unnest(v_lacking[1:5]) as o (id)
+        )
     );
 end;
 $$;

@@ -37,6 +37,9 @@ begin
         when 'locks' then
             return (select coalesce(jsonb_agg(to_jsonb(b)), '[]') from campaign_runner.blockers() b);
 
+        when 'guards' then
+            return (select coalesce(jsonb_agg(to_jsonb(g)), '[]') from campaign_runner.guards() g);
+
         when 'indexes' then
             return (
                 select coalesce(
@@ -52,7 +55,7 @@ begin
         when 'memberships' then
             return campaign_runner.examine_memberships(p_system_user_id, p_system_user_roles);
 
-        when 'schedules', 'tenants', 'closed', 'recipients', 'launches' then
+        when 'schedules', 'tenants', 'closed', 'recipients', 'nobody', 'dropped', 'unmatched' then
             return campaign_runner.examine_campaigns(p_check);
 
         when 'audiences' then
@@ -75,5 +78,6 @@ begin
 end;
 $$;
 comment on function campaign_runner.examine(text, uuid, text[]) is
-    'One thing that may be out of order, looked at in bounded time: version, functions, requirements, grants, writing, locks, indexes, '
-    'system_user, memberships, schedules, tenants, closed, recipients, launches, audiences or last_call.';
+    'One thing that may be out of order, looked at in bounded time: version, functions, requirements, grants, writing, locks, '
+    'guards, indexes, system_user, memberships, schedules, tenants, closed, recipients, nobody, dropped, unmatched, audiences '
+    'or last_call.';

@@ -8,7 +8,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 set row_security = off
 set jit = off
--- A lock on a table is told, and not waited for.
+-- A lock on a table is told, and waited for no longer.
 set lock_timeout = '500ms'
 as $$
 declare
@@ -20,8 +20,8 @@ declare
 begin
     perform campaign_runner.hold_version();
     foreach v_check in array array[
-        'version', 'functions', 'requirements', 'grants', 'writing', 'locks', 'indexes', 'system_user', 'memberships', 'schedules',
-        'tenants', 'closed', 'recipients', 'launches', 'audiences', 'last_call'
+        'version', 'functions', 'requirements', 'grants', 'writing', 'locks', 'guards', 'indexes', 'system_user', 'memberships',
+        'schedules', 'tenants', 'closed', 'recipients', 'nobody', 'dropped', 'unmatched', 'audiences', 'last_call'
     ] loop
         begin
             v_facts := v_facts || jsonb_build_object(

@@ -7,8 +7,8 @@ set row_security = off
 as $$
 declare
     v_organizations_at_most constant integer := 20;
-    v_contacts_at_most constant integer := 2000; -- of each, which may all have to come from the disk,
-    v_deadline constant timestamptz := clock_timestamp() + interval '2 seconds'; -- and no longer than this
+    v_contacts_at_most constant integer := 2000; -- of each organization: all may have to come from the disk
+    v_deadline constant timestamptz := clock_timestamp() + interval '2 seconds';
     v_organization_id uuid;
     v_sample record;
     v_contacts bigint := 0;
