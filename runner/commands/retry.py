@@ -60,8 +60,9 @@ Exit codes:
 def command(context: click.Context, campaign_id: UUID | None, every: bool, as_json: bool) -> None:
     """Have the next run try a campaign again that failed.
 
-    A campaign that failed waits for its next attempt, longer each time, and after ten attempts for a person. So does
-    one that was held because it was too late; it is held again, unless it is scheduled anew.
+    A campaign that failed waits for its next attempt, longer each time. After ten failed attempts it waits for a
+    person. A campaign that was held because it was too late also waits for a person. The next run holds it again,
+    unless you give it a new scheduled_at.
     """
     if (campaign_id is None) != every:
         raise click.UsageError("Name a campaign, or give --all.")

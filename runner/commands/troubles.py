@@ -176,8 +176,8 @@ TROUBLES = {
         "launches",
         "warning",
         "a launch of the last 7 days left nobody to mail",
-        "See whom it left out: python -m runner history {campaign_id}. Then correct the rules or the contacts. To "
-        "launch the campaign again: update public.campaigns set status = 'scheduled' where id = '{campaign_id}';",
+        "Correct the rules or the contacts (whom it left out: python -m runner history {campaign_id}). To launch the "
+        "campaign again: update public.campaigns set status = 'scheduled' where id = '{campaign_id}';",
     ),
     "dropped": Trouble(
         "launches",

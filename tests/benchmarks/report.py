@@ -49,7 +49,7 @@ def _tables(ratios: Sequence[Ratio], curves: Sequence[Curve], parts: Mapping[str
     lines = [
         f"Medians of {rounds} pairs, on {cores} cores.",
         "",
-        "| what | against | ratio (spread) | goal, then | reached | ours | theirs |",
+        "| what | against | ratio (spread) | goal, next goal | reached | ours | theirs |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for r in ratios:
@@ -61,7 +61,7 @@ def _tables(ratios: Sequence[Ratio], curves: Sequence[Curve], parts: Mapping[str
     lines += ["", *(f"- {r.name}: {r.aside}." for r in ratios if r.aside)]
     for name, title in (
         ("longest_statement", "The longest statement that came through the API"),
-        ("longest_wait_of_an_editor", "The longest that a person waited who renamed the campaign meanwhile"),
+        ("longest_wait_of_an_editor", "A person renamed the campaign during the launch, and waited at most"),
     ):
         facts = "; ".join(f"{r.name} {r.facts[name]:.2f} s" for r in ratios if name in r.facts)
         if facts:

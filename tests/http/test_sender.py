@@ -15,6 +15,7 @@ import pytest
 
 from local.loopback import free_port
 from tests.support import records
+from tests.support.automation import Automation
 from tests.support.eventually import eventually
 from tests.support.mail_server import MailServer
 from tests.support.service import Service
@@ -300,6 +301,19 @@ def test_a_server_that_is_not_there_ends_the_sender_which_loses_nobody(
     end(start_sender())
     assert Counter(mail_server.addresses) == addresses(service, campaign)
     assert records.status(service.database, campaign) == "sent"
+
+
+def test_a_campaign_that_a_person_set_to_sending_in_mid_launch_is_left_as_it_is(
+    service: Service, mail_server: MailServer, start_sender: Callable[[], Sender]
+) -> None:
+    organization = service.organization()
+    service.factory.crowd(organization, CONTACTS)
+    campaign = service.factory.campaign(organization)
+    Automation(service.database, service.system_user, max_rows=10).first_chunk()
+    service.execute("update campaigns set status = 'sending' where id = %s", campaign)
+    end(start_sender())
+    assert mail_server.addresses == []
+    assert records.status(service.database, campaign) == "sending"
 
 
 def test_over_the_rest_api_the_claim_is_a_mark_that_one_sender_alone_can_set(service: Service, campaign: UUID) -> None:
