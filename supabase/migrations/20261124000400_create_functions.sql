@@ -832,7 +832,89 @@ comment on function campaign_runner.project_exclusions(uuid, uuid[]) is
     'their names.';
 
 
--- 30_audience/16_displaced_contacts.sql
+-- 30_audience/16_rival_twins.sql
+
+create or replace function campaign_runner.rival_twins(
+    p_campaign_id uuid,
+    p_rules campaign_runner.rules,
+    p_twin_ids uuid[],
+    p_address_hashes bigint[],
+    p_statuses text[],
+    p_from uuid,
+    p_to uuid,
+    p_launch_id bigint,
+    p_among_recipients boolean
+)
+returns table (contact_id uuid, address_hash bigint, rank integer)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+set plan_cache_mode = force_generic_plan
+set enable_sort = off
+set enable_incremental_sort = off
+set enable_seqscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
+set jit = off
+set work_mem = '64MB'
+as $$
+#variable_conflict use_column
+begin
+    return query
+        with found_twins as materialized (
+            select f.*
+            from unnest(p_twin_ids, p_address_hashes, p_statuses) as f (contact_id, address_hash, status)
+        ),
+        twins as materialized (
+            select
+                t.contact_id,
+                t.reason,
+                f.address_hash,
+                f.status,
+                -- Whether this pass of the launch has synced the twin: then its row, or the lack of one, is final.
+                coalesce(
+                    (
+                        select s."cursor" is null or t.contact_id < s."cursor"
+                        from campaign_runner.launch_chunks s
+                        where s.launch_id = p_launch_id and s.lo <= t.contact_id
+                        order by s.lo desc
+                        limit 1
+                    ),
+                    p_among_recipients
+                ) as is_final
+            from campaign_runner.evaluate_alone(p_rules, p_from, p_to, p_twin_ids) t
+            join found_twins f on f.contact_id = t.contact_id
+        ),
+        excluded as materialized (
+            select x.contact_id
+            from campaign_runner.project_exclusions(
+                p_campaign_id,
+                case when campaign_runner.has_exclusions()
+                    then array(select t.contact_id from twins t where t.reason is null)
+                end
+            ) x
+        )
+        select
+            t.contact_id,
+            t.address_hash,
+            case when t.is_final and not p_among_recipients then 0 else 1 end
+        from twins t
+        left join excluded x on x.contact_id = t.contact_id
+        where t.status <> 'pending'
+            or (t.reason is null and x.contact_id is null and (t.status is not null or not t.is_final));
+end;
+$$;
+comment on function
+    campaign_runner.rival_twins(
+        uuid, campaign_runner.rules, uuid[], bigint[], text[], uuid, uuid, bigint, boolean
+    )
+is
+    'Those of these twins that compete for their address. rank: 0 for a twin that this pass of the launch has synced, which '
+    'keeps the mail, and else 1. Only for displaced_contacts().';
+
+
+-- 30_audience/17_displaced_contacts.sql
 
 create or replace function campaign_runner.displaced_contacts(
     p_campaign_id uuid,
@@ -893,61 +975,28 @@ begin
             select f.address_hash from found_twins f group by f.address_hash having count(*) >= p_twins_at_most
         ),
         -- A twin that is no recipient takes no mail away from a contact with a lower id.
-        twins as materialized (
-            select
-                t.contact_id,
-                t.reason,
-                f.address_hash,
-                f.status,
-                -- Whether this pass of the launch has synced the twin: then its row, or the lack of one, is final.
-                coalesce(
-                    (
-                        select s."cursor" is null or t.contact_id < s."cursor"
-                        from campaign_runner.launch_chunks s
-                        where s.launch_id = p_launch_id and s.lo <= t.contact_id
-                        order by s.lo desc
-                        limit 1
-                    ),
-                    p_among_recipients
-                ) as is_final
-            from campaign_runner.evaluate_alone(
-                p_rules, p_from, p_to,
-                array(
-                    select f.contact_id
-                    from found_twins f
-                    where f.status is not null
-                        or not p_among_recipients
-                        and case
-                            when p_contact_ids is null then f.contact_id < p_to
-                            else f.contact_id < any (p_contact_ids)
-                        end
-                )
-            ) t
-            join found_twins f on f.contact_id = t.contact_id
-        ),
-        excluded as materialized (
-            select x.contact_id
-            from campaign_runner.project_exclusions(
-                p_campaign_id,
-                case when campaign_runner.has_exclusions()
-                    then array(select t.contact_id from twins t where t.reason is null)
+        competing_twins as materialized (
+            select f.*
+            from found_twins f
+            where f.status is not null
+                or not p_among_recipients
+                and case
+                    when p_contact_ids is null then f.contact_id < p_to
+                    else f.contact_id < any (p_contact_ids)
                 end
-            ) x
         ),
-        -- The competitors for an address, with their rank. A twin that this pass has synced has the rank 0, and all other
-        -- competitors have the rank 1.
         rivals as materialized (
             select e.contact_id, e.address_hash, 1 as rank
             from unnest(p_eligible_ids, p_address_hashes) as e (contact_id, address_hash)
             union all
-            select
-                t.contact_id,
-                t.address_hash,
-                case when t.is_final and not p_among_recipients then 0 else 1 end
-            from twins t
-            left join excluded x on x.contact_id = t.contact_id
-            where t.status <> 'pending'
-                or (t.reason is null and x.contact_id is null and (t.status is not null or not t.is_final))
+            select t.contact_id, t.address_hash, t.rank
+            from campaign_runner.rival_twins(
+                p_campaign_id, p_rules,
+                array(select c.contact_id from competing_twins c),
+                array(select c.address_hash from competing_twins c),
+                array(select c.status from competing_twins c),
+                p_from, p_to, p_launch_id, p_among_recipients
+            ) t
         ),
         shared_hashes as materialized (
             select r.address_hash
@@ -1017,7 +1066,7 @@ is
     'p_eligible_ids. The other arguments are those of evaluate_contacts(). Only evaluate_contacts() calls this function.';
 
 
--- 30_audience/17_evaluate_contacts.sql
+-- 30_audience/18_evaluate_contacts.sql
 
 create or replace function campaign_runner.evaluate_contacts(
     p_campaign_id uuid,
@@ -1098,7 +1147,7 @@ is
     'address are looked at first, and more only where these decide nothing.';
 
 
--- 30_audience/18_sendable.sql
+-- 30_audience/19_sendable.sql
 
 create or replace view public.campaign_runner_sendable
 with (security_invoker = true)
@@ -1496,7 +1545,102 @@ comment on function campaign_runner.is_launch_ready(campaign_runner.launches, uu
     'is_ready() for one launch, which reads the version of the campaign and the membership itself.';
 
 
--- 40_due/11_ready_campaigns.sql
+-- 40_due/11_next_campaigns.sql
+
+create or replace function campaign_runner.next_campaigns(
+    p_organization_id uuid,
+    p_now timestamptz,
+    p_after_time timestamptz,
+    p_after_id uuid,
+    p_at_most integer
+)
+returns table (
+    id uuid,
+    organization_id uuid,
+    version xid,
+    scheduled_at timestamptz,
+    launch_was_read boolean,
+    waiting text,
+    next_attempt_at timestamptz,
+    failed_with text,
+    failed_version text,
+    failed_rules_at tid
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_incremental_sort = off
+-- Hash joins only. A lateral look-up still becomes a nested loop.
+set enable_nestloop = off
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+begin
+    return query
+        -- Not as a comparison of pairs: before Postgres 18 such a scan begins at the first campaign of the same time.
+        with next as materialized (
+            (
+                select c.id, c.organization_id, c.xmin as version, c.scheduled_at
+                from public.campaigns c
+                where c.status = 'scheduled'
+                    and c.scheduled_at <= p_now
+                    and c.scheduled_at = any (array[p_after_time])
+                    and c.id > p_after_id
+                    and (p_organization_id is null or c.organization_id = p_organization_id)
+                order by c.scheduled_at, c.id
+                limit p_at_most
+            )
+            union all
+            (
+                select c.id, c.organization_id, c.xmin as version, c.scheduled_at
+                from public.campaigns c
+                where c.status = 'scheduled'
+                    and c.scheduled_at <= p_now
+                    and c.scheduled_at > p_after_time
+                    and (p_organization_id is null or c.organization_id = p_organization_id)
+                order by c.scheduled_at, c.id
+                limit p_at_most
+            )
+            order by scheduled_at, id
+            limit p_at_most
+        )
+        -- Campaigns and launches are read in the same order and joined: where 100,000 wait, both reads cover the same
+        -- campaigns. One look into the index for each campaign took as long as all the rest.
+        select
+            n.id, n.organization_id, n.version, n.scheduled_at, b.campaign_id is not null,
+            b.waiting, b.next_attempt_at, b.failed_with, b.failed_version, b.failed_rules_at
+        from next n
+        left join (
+            (
+                select l.*
+                from campaign_runner.launches l
+                where l.closed_at is null
+                    and l.scheduled_at = any (array[p_after_time])
+                    and l.campaign_id > p_after_id
+                order by l.scheduled_at, l.campaign_id
+                limit p_at_most
+            )
+            union all
+            (
+                select l.*
+                from campaign_runner.launches l
+                where l.closed_at is null and l.scheduled_at > p_after_time
+                order by l.scheduled_at, l.campaign_id
+                limit p_at_most
+            )
+        ) b on b.campaign_id = n.id;
+end;
+$$;
+comment on function campaign_runner.next_campaigns(uuid, timestamptz, timestamptz, uuid, integer) is
+    'The next p_at_most scheduled campaigns after the position whose time has come, each with its open launch. '
+    'launch_was_read is false where the campaign has none, or one that is elsewhere in the order.';
+
+
+-- 40_due/12_ready_campaigns.sql
 
 create or replace function campaign_runner.ready_campaigns(
     p_organization_id uuid,
@@ -1539,59 +1683,9 @@ begin
         order by c.scheduled_at desc, c.id desc
         limit v_newest_at_most
     ),
-    -- Not as a comparison of pairs: before Postgres 18 such a scan begins at the first campaign of the same time.
     next as materialized (
-        (
-            select c.id, c.organization_id, c.xmin as version, c.scheduled_at
-            from public.campaigns c
-            where c.status = 'scheduled'
-                and c.scheduled_at <= p_now
-                and c.scheduled_at = any (array[p_after_time])
-                and c.id > p_after_id
-                and (p_organization_id is null or c.organization_id = p_organization_id)
-            order by c.scheduled_at, c.id
-            limit v_next_at_most + 1
-        )
-        union all
-        (
-            select c.id, c.organization_id, c.xmin as version, c.scheduled_at
-            from public.campaigns c
-            where c.status = 'scheduled'
-                and c.scheduled_at <= p_now
-                and c.scheduled_at > p_after_time
-                and (p_organization_id is null or c.organization_id = p_organization_id)
-            order by c.scheduled_at, c.id
-            limit v_next_at_most + 1
-        )
-        order by scheduled_at, id
-        limit v_next_at_most + 1
-    ),
-    -- Campaigns and launches are read in the same order and joined: where 100,000 wait, both reads cover the same campaigns.
-    -- One look into the index for each campaign took as long as all the rest.
-    next_with_launch as materialized (
-        select
-            n.id, n.organization_id, n.version, b.campaign_id is not null as launch_was_read,
-            b.waiting, b.next_attempt_at, b.failed_with, b.failed_version, b.failed_rules_at
-        from next n
-        left join (
-            (
-                select l.*
-                from campaign_runner.launches l
-                where l.closed_at is null
-                    and l.scheduled_at = any (array[p_after_time])
-                    and l.campaign_id > p_after_id
-                order by l.scheduled_at, l.campaign_id
-                limit v_next_at_most
-            )
-            union all
-            (
-                select l.*
-                from campaign_runner.launches l
-                where l.closed_at is null and l.scheduled_at > p_after_time
-                order by l.scheduled_at, l.campaign_id
-                limit v_next_at_most
-            )
-        ) b on b.campaign_id = n.id
+        select n.*
+        from campaign_runner.next_campaigns(p_organization_id, p_now, p_after_time, p_after_id, v_next_at_most + 1) n
     ),
     newest_launches as materialized (
         select l.campaign_id
@@ -1602,34 +1696,34 @@ begin
     ),
     to_look_up as materialized (
         select
-            array_agg(m.id) filter (where m.waiting is not null) as campaign_ids,
-            array_agg(m.failed_rules_at) filter (where m.failed_rules_at is not null) as places,
-            array_agg(distinct m.organization_id) filter (where m.failed_with = 'CR403') as organization_ids
-        from next_with_launch m
+            array_agg(n.id) filter (where n.waiting is not null) as campaign_ids,
+            array_agg(n.failed_rules_at) filter (where n.failed_rules_at is not null) as places,
+            array_agg(distinct n.organization_id) filter (where n.failed_with = 'CR403') as organization_ids
+        from next n
     ),
     ready as (
-        select m.id
-        from next_with_launch m
+        select n.id
+        from next n
         left join campaign_runner.rules_versions(
             (select a.campaign_ids from to_look_up a), (select a.places from to_look_up a)
         ) r
-            on r.campaign_id = m.id
+            on r.campaign_id = n.id
         left join campaign_runner.permitted_organizations(
             (select a.organization_ids from to_look_up a), p_system_user_id, p_system_user_roles
         ) p (organization_id)
-            on p.organization_id = m.organization_id
-        where m.launch_was_read
+            on p.organization_id = n.organization_id
+        where n.launch_was_read
             and campaign_runner.is_ready(
-                m.waiting, m.next_attempt_at, m.failed_with, m.failed_version,
-                campaign_runner.join_versions(m.version, r.version), p.organization_id is not null, p_now
+                n.waiting, n.next_attempt_at, n.failed_with, n.failed_version,
+                campaign_runner.join_versions(n.version, r.version), p.organization_id is not null, p_now
             )
         union all
         -- Without a launch, or with one that is elsewhere in the order.
         select w.id
         from (
-            select m.id from next_with_launch m where not m.launch_was_read
+            select n.id from next n where not n.launch_was_read
             union all
-            select n.id from newest n where not exists (select from newest_launches b where b.campaign_id = n.id)
+            select m.id from newest m where not exists (select from newest_launches b where b.campaign_id = m.id)
         ) w
         left join lateral (
             select o as launch
@@ -1650,9 +1744,10 @@ begin
     from (
         -- Round again, where no more were left.
         (
-            select scheduled_at, id
-            from next
+            select n.scheduled_at, n.id
+            from next n
             where exists (select from next offset v_next_at_most)
+            order by n.scheduled_at, n.id
             offset v_next_at_most - 1
             limit 1
         )
@@ -1670,7 +1765,7 @@ is
     'whether there may be more.';
 
 
--- 40_due/12_take_turns.sql
+-- 40_due/13_take_turns.sql
 
 create or replace function campaign_runner.take_turns(
     p_campaign_ids uuid[],
@@ -1766,7 +1861,7 @@ comment on function campaign_runner.take_turns(uuid[], uuid, timestamptz) is
     'These campaigns, those under way and those whose backoff is over, as far as they are due, in the order of their turns.';
 
 
--- 40_due/13_vanished_launches.sql
+-- 40_due/14_vanished_launches.sql
 
 create or replace function campaign_runner.vanished_launches(
     p_after_id uuid,
@@ -1807,7 +1902,7 @@ comment on function campaign_runner.vanished_launches(uuid) is
     'Of the open launches, the next 100 after the position: those whose campaigns are gone. With the position after them.';
 
 
--- 40_due/14_find_work.sql
+-- 40_due/15_find_work.sql
 
 create or replace function campaign_runner.find_work(
     p_organization_id uuid,

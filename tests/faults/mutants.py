@@ -88,8 +88,8 @@ MUTANTS = (
         "P1",
         "a twin that this pass left out takes the mail away",
         FUNCTIONS,
-        "and (t.status is not null or not t.is_final))\n",
-        ")\n",
+        "and (t.status is not null or not t.is_final));\n",
+        ");\n",
         [
             VANISHING
             + "::test_of_twins_in_two_chunks_just_one_gets_the_mail_whatever_becomes_of_the_lower_one_in_between"

@@ -39,59 +39,9 @@ begin
         order by c.scheduled_at desc, c.id desc
         limit v_newest_at_most
     ),
-    -- Not as a comparison of pairs: before Postgres 18 such a scan begins at the first campaign of the same time.
     next as materialized (
-        (
-            select c.id, c.organization_id, c.xmin as version, c.scheduled_at
-            from public.campaigns c
-            where c.status = 'scheduled'
-                and c.scheduled_at <= p_now
-                and c.scheduled_at = any (array[p_after_time])
-                and c.id > p_after_id
-                and (p_organization_id is null or c.organization_id = p_organization_id)
-            order by c.scheduled_at, c.id
-            limit v_next_at_most + 1
-        )
-        union all
-        (
-            select c.id, c.organization_id, c.xmin as version, c.scheduled_at
-            from public.campaigns c
-            where c.status = 'scheduled'
-                and c.scheduled_at <= p_now
-                and c.scheduled_at > p_after_time
-                and (p_organization_id is null or c.organization_id = p_organization_id)
-            order by c.scheduled_at, c.id
-            limit v_next_at_most + 1
-        )
-        order by scheduled_at, id
-        limit v_next_at_most + 1
-    ),
-    -- Campaigns and launches are read in the same order and joined: where 100,000 wait, both reads cover the same campaigns.
-    -- One look into the index for each campaign took as long as all the rest.
-    next_with_launch as materialized (
-        select
-            n.id, n.organization_id, n.version, b.campaign_id is not null as launch_was_read,
-            b.waiting, b.next_attempt_at, b.failed_with, b.failed_version, b.failed_rules_at
-        from next n
-        left join (
-            (
-                select l.*
-                from campaign_runner.launches l
-                where l.closed_at is null
-                    and l.scheduled_at = any (array[p_after_time])
-                    and l.campaign_id > p_after_id
-                order by l.scheduled_at, l.campaign_id
-                limit v_next_at_most
-            )
-            union all
-            (
-                select l.*
-                from campaign_runner.launches l
-                where l.closed_at is null and l.scheduled_at > p_after_time
-                order by l.scheduled_at, l.campaign_id
-                limit v_next_at_most
-            )
-        ) b on b.campaign_id = n.id
+        select n.*
+        from campaign_runner.next_campaigns(p_organization_id, p_now, p_after_time, p_after_id, v_next_at_most + 1) n
     ),
     newest_launches as materialized (
         select l.campaign_id
@@ -102,34 +52,34 @@ begin
     ),
     to_look_up as materialized (
         select
-            array_agg(m.id) filter (where m.waiting is not null) as campaign_ids,
-            array_agg(m.failed_rules_at) filter (where m.failed_rules_at is not null) as places,
-            array_agg(distinct m.organization_id) filter (where m.failed_with = 'CR403') as organization_ids
-        from next_with_launch m
+            array_agg(n.id) filter (where n.waiting is not null) as campaign_ids,
+            array_agg(n.failed_rules_at) filter (where n.failed_rules_at is not null) as places,
+            array_agg(distinct n.organization_id) filter (where n.failed_with = 'CR403') as organization_ids
+        from next n
     ),
     ready as (
-        select m.id
-        from next_with_launch m
+        select n.id
+        from next n
         left join campaign_runner.rules_versions(
             (select a.campaign_ids from to_look_up a), (select a.places from to_look_up a)
         ) r
-            on r.campaign_id = m.id
+            on r.campaign_id = n.id
         left join campaign_runner.permitted_organizations(
             (select a.organization_ids from to_look_up a), p_system_user_id, p_system_user_roles
         ) p (organization_id)
-            on p.organization_id = m.organization_id
-        where m.launch_was_read
+            on p.organization_id = n.organization_id
+        where n.launch_was_read
             and campaign_runner.is_ready(
-                m.waiting, m.next_attempt_at, m.failed_with, m.failed_version,
-                campaign_runner.join_versions(m.version, r.version), p.organization_id is not null, p_now
+                n.waiting, n.next_attempt_at, n.failed_with, n.failed_version,
+                campaign_runner.join_versions(n.version, r.version), p.organization_id is not null, p_now
             )
         union all
         -- Without a launch, or with one that is elsewhere in the order.
         select w.id
         from (
-            select m.id from next_with_launch m where not m.launch_was_read
+            select n.id from next n where not n.launch_was_read
             union all
-            select n.id from newest n where not exists (select from newest_launches b where b.campaign_id = n.id)
+            select m.id from newest m where not exists (select from newest_launches b where b.campaign_id = m.id)
         ) w
         left join lateral (
             select o as launch
@@ -150,9 +100,10 @@ begin
     from (
         -- Round again, where no more were left.
         (
-            select scheduled_at, id
-            from next
+            select n.scheduled_at, n.id
+            from next n
             where exists (select from next offset v_next_at_most)
+            order by n.scheduled_at, n.id
             offset v_next_at_most - 1
             limit 1
         )

@@ -57,61 +57,28 @@ begin
             select f.address_hash from found_twins f group by f.address_hash having count(*) >= p_twins_at_most
         ),
         -- A twin that is no recipient takes no mail away from a contact with a lower id.
-        twins as materialized (
-            select
-                t.contact_id,
-                t.reason,
-                f.address_hash,
-                f.status,
-                -- Whether this pass of the launch has synced the twin: then its row, or the lack of one, is final.
-                coalesce(
-                    (
-                        select s."cursor" is null or t.contact_id < s."cursor"
-                        from campaign_runner.launch_chunks s
-                        where s.launch_id = p_launch_id and s.lo <= t.contact_id
-                        order by s.lo desc
-                        limit 1
-                    ),
-                    p_among_recipients
-                ) as is_final
-            from campaign_runner.evaluate_alone(
-                p_rules, p_from, p_to,
-                array(
-                    select f.contact_id
-                    from found_twins f
-                    where f.status is not null
-                        or not p_among_recipients
-                        and case
-                            when p_contact_ids is null then f.contact_id < p_to
-                            else f.contact_id < any (p_contact_ids)
-                        end
-                )
-            ) t
-            join found_twins f on f.contact_id = t.contact_id
-        ),
-        excluded as materialized (
-            select x.contact_id
-            from campaign_runner.project_exclusions(
-                p_campaign_id,
-                case when campaign_runner.has_exclusions()
-                    then array(select t.contact_id from twins t where t.reason is null)
+        competing_twins as materialized (
+            select f.*
+            from found_twins f
+            where f.status is not null
+                or not p_among_recipients
+                and case
+                    when p_contact_ids is null then f.contact_id < p_to
+                    else f.contact_id < any (p_contact_ids)
                 end
-            ) x
         ),
-        -- The competitors for an address, with their rank. A twin that this pass has synced has the rank 0, and all other
-        -- competitors have the rank 1.
         rivals as materialized (
             select e.contact_id, e.address_hash, 1 as rank
             from unnest(p_eligible_ids, p_address_hashes) as e (contact_id, address_hash)
             union all
-            select
-                t.contact_id,
-                t.address_hash,
-                case when t.is_final and not p_among_recipients then 0 else 1 end
-            from twins t
-            left join excluded x on x.contact_id = t.contact_id
-            where t.status <> 'pending'
-                or (t.reason is null and x.contact_id is null and (t.status is not null or not t.is_final))
+            select t.contact_id, t.address_hash, t.rank
+            from campaign_runner.rival_twins(
+                p_campaign_id, p_rules,
+                array(select c.contact_id from competing_twins c),
+                array(select c.address_hash from competing_twins c),
+                array(select c.status from competing_twins c),
+                p_from, p_to, p_launch_id, p_among_recipients
+            ) t
         ),
         shared_hashes as materialized (
             select r.address_hash
