@@ -38,9 +38,13 @@ class Lack(BaseModel):
 
 
 class Closed(Lack):
-    """The campaigns that are deleted, archived or closed. `columns`: those that keep the first one from being due."""
+    """The campaigns that are deleted, archived or closed.
+
+    `columns`: those that keep the first one from being due. `statement` clears them.
+    """
 
     columns: tuple[StrictStr, ...] | None
+    statement: StrictStr | None
 
 
 class Requirement(BaseModel):

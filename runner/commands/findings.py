@@ -236,13 +236,15 @@ def _lists(facts: Facts) -> Iterator[Finding]:
             found = True
             number = f"{'At least ' if lack.is_cut else ''}{counted(lack.lacking, 'campaign')}"
             columns = lack.columns if isinstance(lack, Closed) else None
-            because = f" ({', '.join(columns)} of the first one)" if columns else ""
+            first = " of the first one" if lack.lacking > 1 else ""
+            because = f" ({', '.join(columns)}{first})" if columns else ""
             named = _named(lack.named, lack.lacking)
             yield _found(
                 trouble,
                 f"{number} {what}{because}: {named}.",
                 campaign_id=lack.named[0].id,
                 statement=_statements(_triggers(facts.guards or (), "public.campaign_recipients")),
+                reopening=lack.statement if isinstance(lack, Closed) else None,
             )
     if not found and all(lack is not None for _, lack, _ in lacks):
         yield Finding(
@@ -314,7 +316,7 @@ def campaign_findings(facts: Facts, settings: Settings) -> Iterator[Finding]:
         return
     if health.is_well(settings.health_max_lateness_minutes):
         yield Finding("campaigns", "ok", _well(health, is_locked=bool(facts.locks)))
-    yield from _stuck(facts.guards or (), health, settings)
+    yield from _stuck(facts, health, settings)
     if health.is_late(settings.health_max_lateness_minutes) and health.oldest_due is not None:
         late = duration(health.oldest_due_seconds or 0)
         yield _found(
@@ -334,13 +336,14 @@ def _well(health: Health, *, is_locked: bool) -> str:
     else:
         said = ["None is due; none failed, is held or late."]
         if health.upcoming:
-            said.append(f"Next: {health.upcoming[0].name}, {coming(health, health.upcoming[0])}.")
+            upcoming = health.upcoming[0]
+            said.append(f"Next: {upcoming.name} {upcoming.campaign_id}, {coming(health, upcoming)}.")
         # A campaign of another status, as paused, is not looked at: no index leads to it.
         said.append("All campaigns with their status: python -m runner campaigns")
     return " ".join(said)
 
 
-def _stuck(guards: Sequence[Guard], health: Health, settings: Settings) -> Iterator[Finding]:
+def _stuck(facts: Facts, health: Health, settings: Settings) -> Iterator[Finding]:
     lists = {
         "taken_over": health.taken_over,
         "needs_attention": health.needs_attention,
@@ -349,11 +352,10 @@ def _stuck(guards: Sequence[Guard], health: Health, settings: Settings) -> Itera
     }
     for kind, launches in lists.items():
         for launch in launches.campaigns:
-            refusing = _refusing(guards, launch) if kind in ("failing", "needs_attention") else ()
-            told = [_told(health, kind, launch), *(_guard(each) for each in refusing)]
+            refusing = _refusing(facts.guards or (), launch) if kind in ("failing", "needs_attention") else ()
             yield _found(
-                _trouble(kind, launch, refusing),
-                " ".join(told),
+                _trouble(kind, launch, refusing, facts),
+                _told(health, kind, launch, refusing),
                 statement=_statements(refusing),
                 campaign_id=launch.campaign_id,
                 organization_id=launch.organization_id,
@@ -365,16 +367,23 @@ def _stuck(guards: Sequence[Guard], health: Health, settings: Settings) -> Itera
             yield Finding("campaigns", "problem", f"{more:,} more of this kind.", "See: python -m runner status")
 
 
-def _trouble(kind: str, launch: OpenLaunch, refusing: Sequence[Guard]) -> str:
+def _trouble(kind: str, launch: OpenLaunch, refusing: Sequence[Guard], facts: Facts) -> str:
     if launch.failed_with == "CR403" and kind == "needs_attention":
         return "no_member"
     if launch.failed_with in ("CR004", _LOCKED) and kind == "failing":
         return "locked"
-    if launch.failed_with == "23502" and not refusing:
-        return "empty_column"
-    if refusing:
-        return "refused_by_trigger" if refusing[0].function_name else "refused_by_constraint"
+    if kind in ("failing", "needs_attention"):
+        # The statement that stands under tables keeps the constraint.
+        if _stands_under_tables(refusing, facts):
+            return "see_tables"
+        if refusing:
+            return "refused_by_trigger" if refusing[0].function_name else "refused_by_constraint"
     return kind
+
+
+def _stands_under_tables(refusing: Sequence[Guard], facts: Facts) -> bool:
+    told = [f"{each.lack} {each.remedy}" for each in facts.requirements or () if each.severity == "error"]
+    return any(each.name in text for each in refusing for text in told) if refusing else bool(told)
 
 
 def _refusing(guards: Sequence[Guard], launch: OpenLaunch) -> Sequence[Guard]:
@@ -411,12 +420,13 @@ def _statements(guards: Iterable[Guard]) -> str:
     return " ".join(each.statement for each in guards)
 
 
-def _told(health: Health, kind: str, launch: OpenLaunch) -> str:
+def _told(health: Health, kind: str, launch: OpenLaunch, refusing: Sequence[Guard]) -> str:
     who = f"{launch.name} {launch.campaign_id} {whose(launch)}"
     if kind == "taken_over":
         written = f"{launch.recipients_inserted:,} recipients were written"
         return f"{who}: a person set the campaign to sending before its audience was complete; {written}."
-    return " ".join([f"{who}: {stuck_because(health, launch)}.", *refusal(launch)])
+    since = stuck_because(health, launch, waits_for_a_person=kind in ("needs_attention", "held"))
+    return " ".join([f"{who}: {since}.", *refusal(launch, map(_guard, refusing))])
 
 
 def clock_finding(difference: float) -> Finding:

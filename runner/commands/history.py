@@ -134,7 +134,7 @@ def _launch(launch: LaunchRecord, campaign: CampaignState | None) -> list[str]:
         "excluded": ", ".join(f"{reason} {number:,}" for reason, number in sorted((launch.excluded or {}).items())),
         **{f"unmatched {rule}": ", ".join(names) for rule, names in sorted((launch.unmatched or {}).items()) if names},
         "failures": launch.attempts or None,
-        "last error": None if launch.error is None else told_error(launch.error),
+        "last error": launch.error and told_error(launch.error),
         "in its words": launch.detail,
         "in the name of": launch.system_user_id,
         "run": launch.run_id,

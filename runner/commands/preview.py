@@ -167,7 +167,7 @@ def warnings(found: CampaignPreview) -> list[str]:
         said.append("It is scheduled, but without a time: set scheduled_at, or it is never due.")
     if found.status not in ("draft", "scheduled", "paused"):
         said.append(f"Its status is {found.status}: it is launched only when somebody schedules it again.")
-    if not found.generates:
+    if not found.generates and found.status != "sending":  # those of a sending campaign are on their way
         said.append(
             "It has recipients from before, so a launch generates none and keeps those. Delete them to have the "
             "audience generated."

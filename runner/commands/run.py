@@ -58,7 +58,7 @@ def command(context: click.Context, organization_id: UUID | None, dry_run: bool,
         click.echo(json.dumps(report.result.model_dump(mode="json") | {"complete": report.complete}, indent=2))
     else:
         # For a person: a call from cron, with nothing due, stays one round trip.
-        others = _others(settings, organization_id) if is_watched() else ""
+        others = _others(settings, organization_id) if dry_run or is_watched() else ""
         click.echo(_report(report, dry_run=dry_run) + others)
     if shutdown.requested and not report.complete:
         context.exit(INTERRUPTED)

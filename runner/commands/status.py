@@ -14,7 +14,10 @@ from runner.commands.terminal import bar, duration, moment, pairs, printable, sh
 from runner.health import Campaign, Count, Health, OpenLaunch, PastRun, read_health
 
 NOT_WELL = 1
-_POINTER = re.compile(r" `python -m runner \w+` (shows|names) [^.]*\.$")
+_HOW_TO_GO_ON = re.compile(
+    r"( Correct the cause, or edit the campaign, and the runner tries it again\.)?"
+    r"( `python -m runner \w+` (shows|names) [^.]*\.)?$"
+)
 
 
 @click.command(
@@ -61,7 +64,9 @@ def to_text(health: Health, max_lateness_minutes: int) -> str:
     )
     lines = _summary(health, max_lateness_minutes)
     for name, launches in waiting:
-        lines += _section(name, launches, [(each, _stuck(health, each)) for each in launches.campaigns])
+        waits = launches in (health.needs_attention, health.held)
+        shown = [(each, _stuck(health, each, waits_for_a_person=waits)) for each in launches.campaigns]
+        lines += _section(name, launches, shown)
     under_way = [(each, _under_way(health, each)) for each in health.generating.campaigns]
     lines += _section("Under way", health.generating, under_way)
     lines += _section(
@@ -95,7 +100,7 @@ def number(count: Count) -> str:
     return f"{count.count:,}{'+' if count.is_capped else ''}"
 
 
-def stuck_because(health: Health, launch: OpenLaunch) -> str:
+def stuck_because(health: Health, launch: OpenLaunch, *, waits_for_a_person: bool) -> str:
     """Since when, how often, and when it is tried again: one sentence."""
     said = [f"due for {duration(launch.late_seconds)}" if launch.late_seconds is not None else "due"]
     if launch.attempts:
@@ -103,21 +108,24 @@ def stuck_because(health: Health, launch: OpenLaunch) -> str:
     if launch.next_attempt_at is not None:
         wait = (launch.next_attempt_at - health.checked_at).total_seconds()
         said.append(f"tried again in {duration(wait)}" if wait > 0 else "tried again by the next call")
+    elif waits_for_a_person:
+        said.append("not tried again by itself")
     return ", ".join(said)
 
 
-def refusal(launch: OpenLaunch) -> list[str]:
-    """Why the launch failed, and the words of the source that refused, where these say more."""
+def refusal(launch: OpenLaunch, guards: Iterable[str] = ()) -> list[str]:
+    """Why the launch failed, what refused, and the words of the source, where these say more."""
     if launch.last_error is None:
         return []
-    if launch.detail is None or launch.detail == launch.last_error:
-        return [told_error(launch.last_error)]
-    return [told_error(launch.last_error), f"In the words of the source: {launch.detail}"]
+    said = [told_error(launch.last_error), *guards]
+    if launch.detail is not None and launch.detail != launch.last_error:
+        said.append(f"In the words of the source: {launch.detail}")
+    return said
 
 
 def told_error(error: str) -> str:
-    """An error without its last sentence, which says what command tells more, where that command tells it."""
-    return _POINTER.sub("", error)
+    """An error without the sentences that say how to go on, where the command says it."""
+    return _HOW_TO_GO_ON.sub("", error)
 
 
 def _summary(health: Health, max_lateness_minutes: int) -> list[str]:
@@ -154,8 +162,8 @@ def _block(campaign: Campaign, paragraphs: Iterable[str]) -> list[str]:
     return [*name, f"    {campaign.campaign_id}", *(line for text in paragraphs for line in wrapped(text, 4))]
 
 
-def _stuck(health: Health, launch: OpenLaunch) -> list[str]:
-    lines = [whose(launch), stuck_because(health, launch)]
+def _stuck(health: Health, launch: OpenLaunch, *, waits_for_a_person: bool) -> list[str]:
+    lines = [whose(launch), stuck_because(health, launch, waits_for_a_person=waits_for_a_person)]
     return [*lines, *refusal(launch)]
 
 

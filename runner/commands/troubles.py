@@ -157,13 +157,13 @@ TROUBLES = {
         "schedules",
         "warning",
         "a scheduled campaign belongs to no organization",
-        "Set organization_id of the campaign {campaign_id}.",
+        "update public.campaigns set organization_id = 'ORGANIZATION' where id = '{campaign_id}';",
     ),
     "never_due": Trouble(
         "schedules",
         "warning",
         "a scheduled campaign, or its organization, is deleted, archived or closed: it is never due",
-        "Clear deleted_at or archived_at, set is_active of the organization, or set campaign {campaign_id} to draft.",
+        "Set the campaign {campaign_id} to draft. Or, if it shall go out: {reopening}",
     ),
     "recipients": Trouble(
         "recipients",
@@ -176,8 +176,8 @@ TROUBLES = {
         "launches",
         "warning",
         "a launch of the last 7 days left nobody to mail",
-        "Correct the rules or the contacts (whom it left out: python -m runner history {campaign_id}). To launch the "
-        "campaign again: update public.campaigns set status = 'scheduled' where id = '{campaign_id}';",
+        "Correct the rules or the contacts (names that match nobody: python -m runner preview {campaign_id}). To "
+        "launch the campaign again: update public.campaigns set status = 'scheduled' where id = '{campaign_id}';",
     ),
     "dropped": Trouble(
         "launches",
@@ -208,22 +208,19 @@ TROUBLES = {
         "campaigns",
         "problem",
         "a trigger of the project refuses a campaign, or is too slow",
-        "Correct the trigger, or switch it off: {statement} To have the campaign tried at once: python -m runner retry "
-        "{campaign_id}",
+        "Correct the trigger, or switch it off: {statement} Then: python -m runner retry {campaign_id}",
     ),
     "refused_by_constraint": Trouble(
         "campaigns",
         "problem",
         "a check constraint refuses a campaign",
-        "Correct the constraint, or drop it: {statement} To have the campaign tried at once: python -m runner retry "
-        "{campaign_id}",
+        "Correct the constraint, or drop it: {statement} Then: python -m runner retry {campaign_id}",
     ),
-    "empty_column": Trouble(
+    "see_tables": Trouble(
         "campaigns",
         "problem",
-        "a column that must not be empty has no default",
-        "Give the column a default (see tables). To have the campaign tried at once: python -m runner retry "
-        "{campaign_id}",
+        "a campaign failed by what is wrong with a table",
+        "Correct what stands under tables. Then: python -m runner retry {campaign_id}",
     ),
     "locked": Trouble(
         "campaigns",

@@ -5707,7 +5707,8 @@ begin
             where l.closed_at > now() - interval '7 days'
                 and l.state = 'launched'
                 and case p_check
-                    when 'nobody' then l.recipient_count = 0 or l.pending_before = 0
+                    when 'nobody' then (l.recipient_count = 0 or l.pending_before = 0)
+                        and (l.excluded ? 'dropped_by_trigger') is not true
                     when 'dropped' then l.excluded ? 'dropped_by_trigger'
                     else l.unmatched @? '$.*[*]'
                 end
@@ -5745,7 +5746,29 @@ begin
             left join public.campaigns c on c.id = f.id
         )
     ) || case when p_check = 'closed'
-        then jsonb_build_object('columns', to_jsonb(campaign_runner.closing_columns(v_found[1])))
+        then (
+            select jsonb_build_object(
+                'columns', to_jsonb(c.columns),
+                'statement', (
+                    select string_agg(
+                        format(
+                            'update public.%s set %s = %s where id = %s;',
+                            split_part(k, '.', 1),
+                            split_part(k, '.', 2),
+                            case when k = 'organizations.is_active' then 'true' else 'null' end,
+                            case
+                                when k like 'organizations.%'
+                                then format('(select organization_id from public.campaigns where id = %L)', v_found[1])
+                                else quote_literal(v_found[1])
+                            end
+                        ),
+                        ' '
+                    )
+                    from unnest(c.columns) k
+                )
+            )
+            from (select campaign_runner.closing_columns(v_found[1]) as columns) c
+        )
         else '{}'
     end;
 end;

@@ -126,7 +126,7 @@ def test_a_campaign_that_a_trigger_refuses(operator: Operator, service: Service)
             "\n", " "
         )
         assert "The trigger refuse on public.campaign_recipients runs refuse()." in finding["message"]
-        assert "disable trigger refuse; To have the campaign tried at once" in finding["remedy"]
+        assert "disable trigger refuse; Then: python -m runner retry" in finding["remedy"]
         assert "1 failed attempt, tried again in" in operator.status()
         assert WORDS in operator.status()
         service.execute("update campaign_runner.launches set next_attempt_at = now() where closed_at is null")

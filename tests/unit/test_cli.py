@@ -174,7 +174,14 @@ def test_a_dry_run_says_what_would_be(launches: FakeApi) -> None:
     launches.on("preview", {"campaigns": [outcome()], "errors": [], "cursor": None})
     result = invoke("run", "--dry-run")
     assert result.stdout.splitlines()[-1] == "1 would be launched, 0 failed."
-    assert launches.names() == ["preview"]
+    assert launches.names() == ["preview", "health"]
+
+
+def test_a_dry_run_says_that_others_wait(launches: FakeApi) -> None:
+    launches.on("preview", {"campaigns": [], "errors": [], "cursor": None})
+    launches.on("health", health(needs_attention=stuck()))
+    last = invoke("run", "--dry-run").stdout.splitlines()[-1]
+    assert last == "1 campaign waits or fails: `python -m runner status` shows why."
 
 
 def test_text_from_the_database_cannot_steer_the_terminal(launches: FakeApi) -> None:

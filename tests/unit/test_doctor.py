@@ -76,7 +76,7 @@ def answer(errors: dict[str, str] | None = None, **facts: Any) -> dict[str, Any]
         "memberships": NO_LACK,
         "schedules": NO_LACK,
         "tenants": NO_LACK,
-        "closed": NO_LACK | {"columns": None},
+        "closed": NO_LACK | {"columns": None, "statement": None},
         "recipients": NO_LACK,
         "nobody": NO_LACK,
         "dropped": NO_LACK,
@@ -196,7 +196,7 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
         ),
         (
             {"nobody": {"is_cut": False, "lacking": 1, "named": [NAMED]}},
-            *("warning", "launches", f"with nobody left to mail: Contoso {ID}.", f"python -m runner history {ID}"),
+            *("warning", "launches", f"with nobody left to mail: Contoso {ID}.", f"python -m runner preview {ID}"),
         ),
         (
             {"dropped": {"is_cut": False, "lacking": 1, "named": [NAMED]}},
@@ -207,17 +207,25 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
             *("warning", "launches", "past an exclusion that matched nothing", f"python -m runner history {ID}"),
         ),
         (
-            {"closed": {"is_cut": False, "lacking": 1, "named": [NAMED], "columns": ["organizations.is_active"]}},
+            {
+                "closed": {
+                    "is_cut": False,
+                    "lacking": 1,
+                    "named": [NAMED],
+                    "columns": ["organizations.is_active"],
+                    "statement": "update …",
+                }
+            },
             *(
                 "warning",
                 "schedules",
-                "of an organization that is deleted or closed (organizations.is_active of the first one)",
-                f"set campaign {ID} to draft",
+                "of an organization that is deleted or closed (organizations.is_active): Contoso",
+                "if it shall go out: update …",
             ),
         ),
         (
             {"tenants": {"is_cut": False, "lacking": 1, "named": [NAMED]}},
-            *("warning", "schedules", "1 campaign scheduled without an organization", "Set organization_id"),
+            *("warning", "schedules", "1 campaign scheduled without an organization", "set organization_id ="),
         ),
         (
             {"recipients": {"is_cut": False, "lacking": 1, "named": [NAMED]}},
@@ -272,19 +280,19 @@ def test_what_is_wrong_is_one_finding_with_its_remedy(
             "backing_off",
             {},
             "due for 2 min, 10 failed attempts. The database refused.",
-            f"{TRIGGER['statement']} {STATUS_TRIGGER['statement']} To have",
+            f"{TRIGGER['statement']} {STATUS_TRIGGER['statement']} Then:",
         ),
         (
             "backing_off",
             {"detail": "no\nin check_quota() line 3 at RAISE"},
             "The trigger quota on public.campaign_recipients runs check_quota().",
-            f"switch it off: {TRIGGER['statement']} To have",
+            f"switch it off: {TRIGGER['statement']} Then: python -m runner retry {CAMPAIGN}",
         ),
         (
             "needs_attention",
             {"failed_with": "CR422", "last_error": "The status could not be set: a trigger on campaigns keeps it."},
             "The trigger keep on public.campaigns runs keep_status().",
-            f"switch it off: {STATUS_TRIGGER['statement']} To have",
+            f"switch it off: {STATUS_TRIGGER['statement']} Then:",
         ),
         (
             "backing_off",
@@ -293,11 +301,10 @@ def test_what_is_wrong_is_one_finding_with_its_remedy(
                 "last_error": "A check constraint refused a row (SQLSTATE 23514, constraint small).",
             },
             "The constraint small on public.campaign_recipients reads: CHECK (false).",
-            f"drop it: {CONSTRAINT['statement']} To have",
+            f"drop it: {CONSTRAINT['statement']} Then:",
         ),
-        ("backing_off", {"failed_with": "23502"}, "due for 2 min", "Give the column a default (see tables)."),
         ("backing_off", {"failed_with": "55P03"}, "due for 2 min", "End the transaction that holds the lock"),
-        ("needs_attention", {}, "10 failed attempts", f"python -m runner retry {CAMPAIGN}"),
+        ("needs_attention", {}, "10 failed attempts, not tried again by itself.", f"python -m runner retry {CAMPAIGN}"),
         ("needs_attention", {"failed_with": "CR403"}, "Spring sale", f"values ('{ORGANIZATION}', '{USER}', 'member');"),
         ("held", {"failed_with": "CR002"}, "Spring sale", f"set scheduled_at = now() where id = '{CAMPAIGN}';"),
         ("taken_over", {"recipients_inserted": 750}, "750 recipients were written", "set status = 'scheduled'"),
@@ -313,6 +320,14 @@ def test_a_campaign_that_is_not_launched_is_a_problem(
     assert CAMPAIGN in finding["message"]
     assert message in finding["message"]
     assert remedy in finding["remedy"]
+
+
+def test_a_failure_by_a_table_whose_remedy_stands_above_refers_to_it(project: FakeApi) -> None:
+    lack = {"severity": "error", "lack": "constraint small refuses", "remedy": "alter table …"}
+    project.on("doctor", answer(requirements=[lack]))
+    project.on("health", health(backing_off=stuck(failed_with="23514", last_error="No (constraint small).")))
+    [_, campaign] = findings("problem")
+    assert campaign["remedy"] == f"Correct what stands under tables. Then: python -m runner retry {CAMPAIGN}"
 
 
 def test_the_words_of_the_source_are_told(project: FakeApi) -> None:
