@@ -49,7 +49,7 @@ def plans() -> Iterator[tuple[str, str]]:
             "select campaign_runner.address_hash(organization_id, email::text) as h from public.contacts"
             f" where id = any ({contacts})) hashed"
         )
-        on_twins = {**on_range, "p_address_hashes": f"'{hashes}'::bigint[]", "v_usual": str(STEP_ROWS + 100)}
+        on_twins = {**on_range, "p_address_hashes": f"'{hashes}'::bigint[]", "v_rows_at_most": str(STEP_ROWS + 100)}
         for name, function, pattern, values in (
             ("each of 80,000 contacts by itself", "evaluate_alone", RETURNED, on_range),
             ("those outside the range who share an address with them", "find_twins", RETURNED, on_twins),

@@ -1,0 +1,110 @@
+"""The findings of `doctor` about the campaigns: what the health says, with the remedies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from runner.commands import guards
+from runner.commands.facts import Facts, Guard
+from runner.commands.finding import Finding, found
+from runner.commands.status import coming, refusal, stuck_because, whose
+from runner.commands.terminal import counted, duration, moment
+from runner.errors import RunnerError
+from runner.health import Health, OpenLaunch, read_health
+from runner.settings import Settings
+
+UNREPORTED_SECONDS = 3600.0  # no run takes longer
+
+_LOCKED = ("CR004", "55P03")
+
+
+def campaign_findings(facts: Facts, settings: Settings) -> Iterator[Finding]:
+    """What the health says, which GET /health and `status` show as well."""
+    if facts.system_user is False:
+        return  # the health is refused for this, and the finding stands above
+    try:
+        health = read_health(settings, with_details=True)
+    except RunnerError as error:
+        yield Finding(
+            "campaigns", "problem", f"The campaigns could not be looked at. {error}", "Correct what stands above."
+        )
+        return
+    if health.is_well(settings.health_max_lateness_minutes):
+        yield Finding("campaigns", "ok", _well(health, is_locked=bool(facts.locks)))
+    yield from _stuck(facts, health, settings)
+    if health.is_late(settings.health_max_lateness_minutes) and health.oldest_due is not None:
+        late = duration(health.oldest_due_seconds or 0)
+        yield found(
+            "late", f"{health.oldest_due.name} {health.oldest_due.campaign_id} has waited for a run for {late}."
+        )
+    for run in health.runs:
+        age = (health.checked_at - run.opened_at).total_seconds()
+        if run.closed_at is None and age > UNREPORTED_SECONDS:
+            yield found("unreported", f"The run {run.run_id}, opened at {moment(run.opened_at)}, was never reported.")
+
+
+def _well(health: Health, *, is_locked: bool) -> str:
+    if health.due.count:
+        said = [f"{counted(health.due.count, 'campaign')} due, for the next call; none failed, is held or late."]
+        if is_locked:
+            said.append("A lock may keep the next call from launching: see locks.")
+    else:
+        said = ["None is due; none failed, is held or late."]
+        if health.upcoming:
+            upcoming = health.upcoming[0]
+            said.append(f"Next: {upcoming.name} {upcoming.campaign_id}, {coming(health, upcoming)}.")
+        # A campaign of another status, as paused, is not looked at: no index leads to it.
+        said.append("All campaigns with their status: python -m runner campaigns")
+    return " ".join(said)
+
+
+def _stuck(facts: Facts, health: Health, settings: Settings) -> Iterator[Finding]:
+    lists = {
+        "taken_over": health.taken_over,
+        "needs_attention": health.needs_attention,
+        "held": health.held,
+        "failing": health.backing_off,
+    }
+    for kind, launches in lists.items():
+        for launch in launches.campaigns:
+            refusing = guards.refusing(facts.guards or (), launch) if kind in ("failing", "needs_attention") else ()
+            yield found(
+                _trouble(kind, launch, refusing, facts),
+                _told(health, kind, launch, refusing),
+                statement=guards.statements(refusing),
+                campaign_id=launch.campaign_id,
+                organization_id=launch.organization_id,
+                system_user_id=settings.system_user_id,
+                role=settings.system_user_roles[-1],
+            )
+        if launches.count > len(launches.campaigns):
+            more = launches.count - len(launches.campaigns)
+            yield Finding("campaigns", "problem", f"{more:,} more of this kind.", "See: python -m runner status")
+
+
+def _trouble(kind: str, launch: OpenLaunch, refusing: Sequence[Guard], facts: Facts) -> str:
+    if launch.failed_with == "CR403" and kind == "needs_attention":
+        return "no_member"
+    if launch.failed_with in _LOCKED and kind == "failing":
+        return "locked"
+    if kind in ("failing", "needs_attention"):
+        # The statement that stands under tables keeps the constraint.
+        if _stands_under_tables(refusing, facts):
+            return "see_tables"
+        if refusing:
+            return "refused_by_trigger" if refusing[0].function_name else "refused_by_constraint"
+    return kind
+
+
+def _stands_under_tables(refusing: Sequence[Guard], facts: Facts) -> bool:
+    told = [f"{each.lack} {each.remedy}" for each in facts.requirements or () if each.severity == "error"]
+    return any(each.name in text for each in refusing for text in told) if refusing else bool(told)
+
+
+def _told(health: Health, kind: str, launch: OpenLaunch, refusing: Sequence[Guard]) -> str:
+    who = f"{launch.name} {launch.campaign_id} {whose(launch)}"
+    if kind == "taken_over":
+        written = f"{launch.recipients_inserted:,} recipients were written"
+        return f"{who}: a person set the campaign to sending before its audience was complete; {written}."
+    since = stuck_because(health, launch, waits_for_a_person=kind in ("needs_attention", "held"))
+    return " ".join([f"{who}: {since}.", *refusal(launch, map(guards.description, refusing))])
