@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
 from contextlib import ExitStack, suppress
 from io import BytesIO
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from flask import Request, Response
 
@@ -25,19 +24,18 @@ from runner.errors import (
     RunnerError,
     Unexpected,
 )
-from runner.health import read_health
+from runner.health import Health, read_health
+from runner.http import response
 from runner.http.auth import authorize
 from runner.http.request import parse_request
 from runner.http.trace import trace_fields
 from runner.run.automation import automate
 from runner.run.parameters import Parameters
-from runner.run.results import RunReport
 from runner.run.shutdown import WorkerShutdown
 from runner.settings import HttpSettings
 
 PATHS = ("/", "/api/campaigns/run-automation")
 HEALTH_PATH = "/health"
-HEALTH_RETRY_SECONDS = 60  # the next call may have mended it
 BODY_BYTES = 16 * 1024
 
 _logger = logging.getLogger(__name__)
@@ -69,16 +67,16 @@ def answer(request: Request) -> Response:
             run_id = uuid4()
             context.enter_context(log.bound(run_id=run_id, organization_id=parameters.organization_id))
             report = automate(settings, parameters, run_id=run_id, shutdown=WorkerShutdown())
-            return _success(report, is_dry=parameters.dry_run)
+            return response.success(report, is_dry=parameters.dry_run)
         except RunnerError as error:
             _log(error, started)
-            return _problem(error, run_id)
+            return response.problem(error, run_id)
         except Exception:
             run_id = run_id or uuid4()  # at least to find the line of the log by
             unexpected = Unexpected()
             with log.bound(run_id=run_id):
                 _log(unexpected, started)
-            return _problem(unexpected, run_id)
+            return response.problem(unexpected, run_id)
         finally:
             _drain(request)
 
@@ -94,23 +92,24 @@ def _health(request: Request, settings: HttpSettings) -> Response:
     if request.args:
         raise InvalidRequest(f"{HEALTH_PATH} takes no parameters: it is about all organizations.")
     health = read_health(settings)
+    if not health.is_well(settings.health_max_lateness_minutes):
+        _warn(health, settings)
+    return response.health(health, settings)
+
+
+def _warn(health: Health, settings: HttpSettings) -> None:
     is_late = health.is_late(settings.health_max_lateness_minutes)
-    is_well = health.is_well(settings.health_max_lateness_minutes)
-    response = _response(200 if is_well else 503, "application/json", health.model_dump_json(), None)
-    if not is_well:
-        stuck = {
-            "late_seconds": health.oldest_due_seconds if is_late else None,
-            "backing_off": health.backing_off.count,
-            "held": health.held.count,
-            "needs_attention": health.needs_attention.count,
-            "taken_over": health.taken_over.count,
-        }
-        fields = {"event": "campaign_stuck", "status": 503, **{name: value for name, value in stuck.items() if value}}
-        _logger.warning(
-            "A due campaign is not being launched: `python -m runner doctor` names it.", extra={"fields": fields}
-        )
-        response.headers["Retry-After"] = str(HEALTH_RETRY_SECONDS)
-    return response
+    stuck = {
+        "late_seconds": health.oldest_due_seconds if is_late else None,
+        "backing_off": health.backing_off.count,
+        "held": health.held.count,
+        "needs_attention": health.needs_attention.count,
+        "taken_over": health.taken_over.count,
+    }
+    fields = {"event": "campaign_stuck", "status": 503, **{name: value for name, value in stuck.items() if value}}
+    _logger.warning(
+        "A due campaign is not being launched: `python -m runner doctor` names it.", extra={"fields": fields}
+    )
 
 
 def _drain(request: Request) -> None:
@@ -148,13 +147,6 @@ def _body(request: Request) -> bytes:
     return body
 
 
-def _success(report: RunReport, *, is_dry: bool) -> Response:
-    response = _response(200, "application/json", report.result.model_dump_json(), report.run_id)
-    response.headers["X-Run-Complete"] = str(report.complete).lower()
-    response.headers["X-Dry-Run"] = str(is_dry).lower()
-    return response
-
-
 def _log(error: RunnerError, started: float) -> None:
     refused = isinstance(error, RequestError)
     fields = {
@@ -170,20 +162,3 @@ def _log(error: RunnerError, started: float) -> None:
         exc_info=isinstance(error, Unexpected),
         extra={"fields": fields},
     )
-
-
-def _problem(error: RunnerError, run_id: UUID | None) -> Response:
-    problem = {"type": "about:blank", "title": error.title, "status": error.status, "detail": error.detail}
-    if run_id is not None:
-        problem["run_id"] = str(run_id)
-    response = _response(error.status, "application/problem+json", json.dumps(problem), run_id)
-    response.headers.update(error.headers)
-    return response
-
-
-def _response(status: int, content_type: str, body: str, run_id: UUID | None) -> Response:
-    response = Response(body, status, content_type=content_type)
-    response.headers["Cache-Control"] = "no-store"
-    if run_id is not None:
-        response.headers["X-Run-Id"] = str(run_id)
-    return response

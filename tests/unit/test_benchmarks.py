@@ -56,3 +56,34 @@ def test_the_program_explains_itself(arguments: list[str], code: int) -> None:
     assert result.exit_code == code
     if code == 2 and "--write" not in arguments:
         assert all(name in result.output for name in [*BENCHMARKS, *CURVES])
+
+
+def test_the_arithmetic_of_scale_follows_from_the_measurements() -> None:
+    page = " ".join((report.DOCS / "scale.md").read_text().split())
+    parts = MEASURED["parts"]
+    speed, log, disk = (
+        parts[name] for name in ("recipients_a_second", "wal_bytes_a_recipient", "disk_bytes_a_recipient")
+    )
+    points = {curve.name: dict(curve.points) for curve in CURVES_MEASURED}
+    campaign = points["the number of due campaigns of 100"][1_000]
+    others = points["contacts of other organizations"]
+    workers = points["workers of one run"]
+    [idle] = [each.median for each in RATIOS if each.name == "an idle call, 100,000 campaigns wait for a person"]
+    a_day, hours = 100_000_000, 3600
+    for told in (
+        f"| {round(speed, -1):,.0f} | {a_day / speed / hours:.1f} hours of two busy cores",
+        f"1,160 a second, {100 * 1_160 / speed:.0f} % of that",
+        f"13,900 a second, {100 * 13_900 / speed:.0f} %",
+        f"{log:.0f} bytes a recipient | {log * a_day / 1e9:.0f} GB a day",
+        f"{disk:.0f} bytes a recipient | {disk * a_day / 1e9:.0f} GB a day",
+        f"{campaign:.1f} ms | a million of such campaigns: {campaign * 1_000 / hours:.1f} hours",
+        f"in {a_day / speed / hours:.1f} hours with large audiences",
+        f"in {campaign * 1_000 / hours:.1f} hours with a million campaigns of 100",
+        f"{others[0]:.1f} s alone, {others[1_000_000]:.1f} s beside a million contacts of others, and "
+        f"{others[10_000_000]:.1f} s beside ten million",
+        f"1 worker {workers[1]:.0f} s; 2 workers {workers[2]:.0f} s; 4 workers {workers[4]:.0f} s; "
+        f"8 workers {workers[8]:.0f} s",
+        f"{100 * parts['share_of_foreign_keys']:.0f} % of the raw statement's time",
+        f"An idle call took {idle:.2f} times as long",
+    ):
+        assert told in page
