@@ -222,7 +222,8 @@ def _lists(facts: Facts) -> Iterator[Finding]:
                 trouble,
                 f"{number} {what}{because}: {named}.",
                 campaign_id=lack.named[0].id,
-                statement=guards.statements(guards.triggers(facts.guards or (), "public.campaign_recipients")),
+                statement=guards.statements(guards.triggers(facts.guards or (), "public.campaign_recipients"))
+                or "it is gone by now.",
                 reopening=lack.statement if isinstance(lack, Closed) else None,
             )
     if not is_wrong and all(lack is not None for _, lack, _ in lacks):

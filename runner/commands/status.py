@@ -57,15 +57,14 @@ def command(context: click.Context, organization_id: UUID | None, as_json: bool)
 def to_text(health: Health, max_lateness_minutes: int) -> str:
     """How things are. An empty section is one line."""
     waiting = (
-        ("Need attention", health.needs_attention),
-        ("Held, too late", health.held),
-        ("Taken over", health.taken_over),
-        ("Failing", health.backing_off),
+        ("Need attention", health.needs_attention, True),
+        ("Held, too late", health.held, True),
+        ("Taken over", health.taken_over, False),
+        ("Failing", health.backing_off, False),
     )
     lines = _summary(health, max_lateness_minutes)
-    for name, launches in waiting:
-        waits = launches in (health.needs_attention, health.held)
-        shown = [(each, _stuck(health, each, waits_for_a_person=waits)) for each in launches.campaigns]
+    for name, launches, needs_a_person in waiting:
+        shown = [(each, _stuck(health, each, waits_for_a_person=needs_a_person)) for each in launches.campaigns]
         lines += _section(name, launches, shown)
     under_way = [(each, _under_way(health, each)) for each in health.generating.campaigns]
     lines += _section("Under way", health.generating, under_way)

@@ -176,7 +176,13 @@ def test_a_function_that_is_gone_or_was_changed_is_named(automation: Automate, d
         "create or replace function campaign_runner.organization_name(p_organization_id uuid) returns text"
         " language plpgsql stable as $$ begin return 'Acme'; end $$"
     )
+    # Its body is parsed when the function is created, and has no source.
+    database.execute(
+        "create or replace function campaign_runner.join_versions(p_campaign xid, p_rules xid) returns text"
+        " language sql immutable return 'same'"
+    )
     assert facts(run)["functions"] == [
+        "campaign_runner.join_versions(xid,xid)",
         "campaign_runner.organization_name(uuid)",
         "campaign_runner.prune(timestamp with time zone,integer)",
     ]

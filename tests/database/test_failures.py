@@ -368,6 +368,15 @@ def test_a_failure_that_cannot_be_recorded_ends_the_step_and_undoes_no_launch(
     assert all(launch["attempts"] == 0 for launch in records.launches(database, campaign))
 
 
+def test_a_step_with_trouble_is_a_call_all_the_same(campaign: UUID, automation: Automate, database: Connection) -> None:
+    refuse(database, campaign, code="53100")
+    database.execute("alter table campaign_runner.run_errors add constraint full_disk check (false) not valid")
+    database.execute("update campaign_runner.last_call set at = '-infinity'")
+    assert automation().step()["trouble"] == "23514"
+    [call] = records.rows(database, "select at > '-infinity' as is_noted from campaign_runner.last_call")
+    assert call["is_noted"]
+
+
 @pytest.mark.parametrize("code", ["P0001", "P0004", "57014", "42P01", "22012", "XX000", "25006", "40001", "55006"])
 def test_no_sqlstate_of_a_trigger_undoes_the_launch_of_another_campaign(
     code: str, campaign: UUID, automation: Automate, factory: Factory, system_user: UUID, database: Connection
