@@ -149,7 +149,7 @@ class Facts(BaseModel):
     tenants: Lack | None = None  # without an organization,
     closed: Closed | None = None  # deleted, or of a closed organization,
     recipients: Lack | None = None  # or with recipients that no launch wrote
-    nobody: Lack | None = None  # campaigns that were launched in the last week to nobody,
+    nobody: Lack | None = None  # campaigns launched in the last week without a recipient to mail,
     dropped: Lack | None = None  # with recipients that a trigger dropped,
     unmatched: Lack | None = None  # or past an exclusion that matched nothing
     audiences: Audiences | None = None

@@ -205,7 +205,7 @@ def _lists(facts: Facts) -> Iterator[Finding]:
             "scheduled, but deleted or archived, or of an organization that is deleted or closed",
         ),
         ("recipients", facts.recipients, "scheduled with recipients that no launch wrote"),
-        ("nobody", facts.nobody, "launched in the last 7 days with nobody left to mail"),
+        ("nobody", facts.nobody, "launched in the last 7 days without a recipient to mail"),
         ("dropped", facts.dropped, "launched in the last 7 days with recipients that a trigger dropped"),
         ("unmatched", facts.unmatched, "launched in the last 7 days past an exclusion that matched nothing"),
     )

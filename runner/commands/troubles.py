@@ -175,8 +175,8 @@ TROUBLES = {
     "nobody": Trouble(
         "launches",
         "warning",
-        "a launch of the last 7 days left nobody to mail",
-        "Correct the rules or the contacts (names that match nobody: python -m runner preview {campaign_id}). To "
+        "a launch of the last 7 days has no recipient to mail",
+        "Correct the rules or the contacts (names that match no contact: python -m runner preview {campaign_id}). To "
         "launch the campaign again: update public.campaigns set status = 'scheduled' where id = '{campaign_id}';",
     ),
     "dropped": Trouble(

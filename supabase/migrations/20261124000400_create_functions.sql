@@ -5699,8 +5699,8 @@ begin
         when p_check = 'tenants' then array(
             select c.id from campaign_runner.scheduled_campaigns(v_at_most) c where c.organization_id is null
         )
-        -- Launches of the last week that left nobody to mail; whose recipients a trigger dropped; or with an exclusion that
-        -- matched nothing.
+        -- Launches of the last week without a recipient to mail; with recipients that a trigger dropped; or with an
+        -- exclusion that matched nothing.
         when p_check in ('nobody', 'dropped', 'unmatched') then array(
             select l.campaign_id
             from campaign_runner.launches l

@@ -196,7 +196,7 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
         ),
         (
             {"nobody": {"is_cut": False, "lacking": 1, "named": [NAMED]}},
-            *("warning", "launches", f"with nobody left to mail: Contoso {ID}.", f"python -m runner preview {ID}"),
+            *("warning", "launches", f"without a recipient to mail: Contoso {ID}.", f"python -m runner preview {ID}"),
         ),
         (
             {"dropped": {"is_cut": False, "lacking": 1, "named": [NAMED]}},
