@@ -105,6 +105,14 @@ MUTANTS = (
     ),
     Mutant(
         "P1",
+        "twins of one range are overlooked where none is outside",
+        FUNCTIONS,
+        "if cardinality(v_twin_ids) = 0 and cardinality(v_hashes) = coalesce(cardinality(p_address_hashes), 0) then",
+        "if cardinality(v_twin_ids) = 0 then",
+        ["tests/database/test_audience.py"],
+    ),
+    Mutant(
+        "P1",
         "the first twins of a crowd speak for all of them",
         FUNCTIONS,
         "where a.contact_ids is not null",
@@ -715,6 +723,14 @@ MUTANTS = (
         "self.needs_attention, self.backing_off, self.taken_over)",
         "self.needs_attention, self.taken_over)",
         [TROUBLES + "::test_a_campaign_that_a_trigger_refuses"],
+    ),
+    Mutant(
+        "P12",
+        "a step with trouble is no call",
+        FUNCTIONS,
+        "v_work.campaigns_after_id, v_work.launches_after_id\n    );\n",
+        "v_work.campaigns_after_id, v_work.launches_after_id\n    ) where v_trouble is null;\n",
+        ["tests/database/test_failures.py::test_a_step_with_trouble_is_a_call_all_the_same"],
     ),
     Mutant(
         "P12",
