@@ -29,7 +29,7 @@ create table if not exists campaign_runner.launches (
     opened_at timestamptz not null default now(),
     closed_at timestamptz,
     -- How it ended.
-    run_id uuid, -- the run that flipped the status, written once
+    run_id uuid, -- the run that marked the campaign sending, written once
     system_user_id uuid,
     late_by interval,
     contacts bigint, -- contacts of the organization that the last pass evaluated

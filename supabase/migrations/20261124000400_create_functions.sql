@@ -2223,8 +2223,6 @@ set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 declare
-    -- Reconciling reads as much as generating but writes almost nothing.
-    v_reconcile_factor constant integer := 4;
     v_first constant uuid := '00000000-0000-0000-0000-000000000000';
     v_last constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
     v_chunk campaign_runner.launch_chunks;
@@ -2261,10 +2259,7 @@ begin
 
     -- After an edit in mid-generation there are chunks in a reconcile that were never generated.
     v_is_again := v_launch.state = 'reconciling' and v_chunk.inserted > 0;
-    v_next := campaign_runner.nth_contact(
-        v_launch.organization_id, v_chunk."cursor", v_chunk.hi,
-        p_max_rows::bigint * case when v_is_again then v_reconcile_factor else 1 end
-    );
+    v_next := campaign_runner.nth_contact(v_launch.organization_id, v_chunk."cursor", v_chunk.hi, p_max_rows);
     -- A campaign that does not fit in the rest of this step waits for the next step: a split audience costs a second pass.
     if v_next is not null and not p_may_split then
         raise exception 'the campaign does not fit in what is left of the step' using errcode = 'CR003';
@@ -2601,7 +2596,6 @@ create or replace function campaign_runner.end_pass(
     p_run_id uuid,
     p_launch_id bigint,
     p_is_whole boolean,
-    p_max_rows integer,
     p_system_user_id uuid,
     p_now timestamptz
 )
@@ -2612,7 +2606,6 @@ set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 declare
-    v_reconcile_factor constant integer := 4;
     v_launch campaign_runner.launches;
 begin
     select * into v_launch
@@ -2629,76 +2622,19 @@ begin
         raise exception 'another step has laid out chunks' using errcode = 'CR001';
     end if;
     if v_launch.generates and v_launch.state = 'generating' and not p_is_whole then
-        perform campaign_runner.begin_reconcile(p_launch_id, p_max_rows * v_reconcile_factor);
+        perform campaign_runner.restart_reconcile(p_launch_id);
         return 'laid_out';
     end if;
     perform campaign_runner.mark_sending(p_run_id, v_launch, p_system_user_id, p_now);
     return 'launched';
 end;
 $$;
-comment on function campaign_runner.end_pass(uuid, bigint, boolean, integer, uuid, timestamptz) is
+comment on function campaign_runner.end_pass(uuid, bigint, boolean, uuid, timestamptz) is
     'Ends a pass all of whose chunks are through: begins the reconcile (laid_out), or marks the campaign sending '
     '(launched).';
 
 
--- 50_launch/15_begin_reconcile.sql
-
-create or replace function campaign_runner.begin_reconcile(
-    p_launch_id bigint,
-    p_reconciled_at_most integer
-)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-set row_security = off
-as $$
-declare
-    v_contacts bigint;
-begin
-    select sum(s.contacts) into v_contacts from campaign_runner.launch_chunks s where s.launch_id = p_launch_id;
-
-    -- Where one step can reconcile the whole audience, it becomes one chunk, and is then exact at the moment of sending.
-    -- Otherwise neighbours are merged, grouped by their midpoints. A group holds up to a quarter of the audience: eighths took 5 %
-    -- longer for 100,000 contacts. A group holds up to three quarters of what a step can reconcile: a group may exceed its
-    -- limit by one chunk.
-    with grouped as (
-        select
-            s.lo, s.hi, s.inserted,
-            case
-                when v_contacts > p_reconciled_at_most
-                then div(
-                    sum(s.contacts) over (order by s.lo) - s.contacts / 2.0,
-                    least(ceil(v_contacts / 4.0), ceil(p_reconciled_at_most * 0.75))
-                )
-            end as piece
-        from campaign_runner.launch_chunks s
-        where s.launch_id = p_launch_id
-    ),
-    merged as (
-        select
-            (array_agg(g.lo order by g.lo))[1] as lo, (array_agg(g.hi order by g.lo desc))[1] as hi,
-            sum(g.inserted) as inserted
-        from grouped g
-        group by g.piece
-    ),
-    deleted as (
-        delete from campaign_runner.launch_chunks s
-        where s.launch_id = p_launch_id and s.lo not in (select m.lo from merged m)
-    )
-    update campaign_runner.launch_chunks s
-    set hi = m.hi, inserted = m.inserted
-    from merged m
-    where s.launch_id = p_launch_id and s.lo = m.lo;
-    perform campaign_runner.restart_reconcile(p_launch_id);
-end;
-$$;
-comment on function campaign_runner.begin_reconcile(bigint, integer) is
-    'Takes a launch whose chunks are all generated to reconciling, in fewer chunks. An audience of up to '
-    'p_reconciled_at_most contacts becomes one chunk.';
-
-
--- 50_launch/16_restart_reconcile.sql
+-- 50_launch/15_restart_reconcile.sql
 
 create or replace function campaign_runner.restart_reconcile(
     p_launch_id bigint
@@ -2754,7 +2690,7 @@ comment on function campaign_runner.restart_reconcile(bigint) is
     'is at work on it.';
 
 
--- 50_launch/17_mark_sending.sql
+-- 50_launch/16_mark_sending.sql
 
 create or replace function campaign_runner.mark_sending(
     p_run_id uuid,
@@ -2877,7 +2813,7 @@ comment on function campaign_runner.mark_sending(uuid, campaign_runner.launches,
     'trigger keeps the status.';
 
 
--- 50_launch/18_set_sending.sql
+-- 50_launch/17_set_sending.sql
 
 create or replace function campaign_runner.set_sending(
     p_campaign_id uuid
@@ -2897,7 +2833,7 @@ comment on function campaign_runner.set_sending(uuid) is
     'Sets the status of a scheduled campaign. Only for mark_sending().';
 
 
--- 50_launch/19_set_sending_and_time.sql
+-- 50_launch/18_set_sending_and_time.sql
 
 create or replace function campaign_runner.set_sending_and_time(
     p_campaign_id uuid,
@@ -2918,7 +2854,7 @@ comment on function campaign_runner.set_sending_and_time(uuid, timestamptz) is
     'Sets the status of a scheduled campaign, and when it was updated. Only for mark_sending().';
 
 
--- 50_launch/20_insert_event.sql
+-- 50_launch/19_insert_event.sql
 
 create or replace function campaign_runner.insert_event(
     p_organization_id uuid,
@@ -2940,7 +2876,7 @@ comment on function campaign_runner.insert_event(uuid, uuid, jsonb) is
     'Writes an activity event. Only for mark_sending().';
 
 
--- 50_launch/21_advance_launch.sql
+-- 50_launch/20_advance_launch.sql
 
 create or replace function campaign_runner.advance_launch(
     p_run_id uuid,
@@ -3033,7 +2969,7 @@ begin
         end if;
         v_is_whole := v_chunk.is_whole;
     end if;
-    outcome := campaign_runner.end_pass(p_run_id, v_launch.id, v_is_whole, p_max_rows, p_system_user_id, p_now);
+    outcome := campaign_runner.end_pass(p_run_id, v_launch.id, v_is_whole, p_system_user_id, p_now);
 end;
 $$;
 comment on function campaign_runner.advance_launch(uuid, uuid, uuid, text[], integer, boolean, integer, timestamptz) is

@@ -112,7 +112,7 @@ def test_chunks_chunk__two_runs_work_on_different_chunks_of_one_audience(
     assert len(records.recipients(database, campaign)) == 100
 
 
-def test_claim_pause__a_campaign_paused_before_the_flip_stays_paused(
+def test_claim_pause__a_campaign_paused_before_the_launch_stays_paused(
     run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
     editor.execute("update campaigns set status = 'paused' where id = %s", (campaign,))
@@ -137,7 +137,7 @@ def test_claim_pause__an_edit_that_is_rolled_back_holds_nothing_up(
     assert records.status(database, campaign) == "sending"
 
 
-def test_flip_edit_rules__rules_that_are_being_edited_are_not_launched_by(
+def test_mark_sending_edit_rules__rules_that_are_being_edited_are_not_launched_by(
     run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
     editor.execute(
@@ -179,7 +179,7 @@ def test_generate_unsubscribe__who_unsubscribes_behind_the_cursor_is_no_recipien
 def test_chunks_chunk_edit_rules__rules_edited_when_nobody_could_end_the_launch_hold(
     run: Automation, rival: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
-    """Each of the two steps that work on the last two chunks sees the other's as unfinished, so neither flips."""
+    """Each of two steps, at work on the last two chunks, sees the other's as unfinished: neither ends the pass."""
     progress = (
         "select l.state, count(s.cursor) from campaign_runner.launches l"
         " left join campaign_runner.launch_chunks s on s.launch_id = l.id group by l.id"
@@ -251,10 +251,10 @@ def test_generate_insert__a_recipient_that_somebody_commits_beside_us_is_no_erro
     assert run.report()["errors"] == []
 
 
-def test_flip_unsubscribe__whoever_unsubscribed_before_a_held_up_flip_is_no_recipient(
+def test_mark_sending_unsubscribe__who_unsubscribed_before_a_second_try_is_no_recipient(
     run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
-    """The flip that could not be made leaves nothing behind that a later one would take for the audience."""
+    """A step that could not mark the campaign sending leaves no audience behind."""
     editor.execute("update campaigns set name = 'Renamed' where id = %s", (campaign,))
     assert run.step()["busy"] == 1
     database.execute("update contacts set is_subscribed = false where email = '1@example.org'")
@@ -263,7 +263,7 @@ def test_flip_unsubscribe__whoever_unsubscribed_before_a_held_up_flip_is_no_reci
     assert len(records.recipients(database, campaign)) == 99
 
 
-def test_flip_delete__a_campaign_that_is_being_deleted_is_not_launched(
+def test_mark_sending_delete__a_campaign_that_is_being_deleted_is_not_launched(
     run: Automation, editor: Connection, campaign: UUID, database: Connection
 ) -> None:
     run.first_chunk(max_rows=30)

@@ -179,22 +179,6 @@ def test_a_long_audience_is_cut_into_chunks_of_which_none_is_long_alone_at_the_e
     assert generated == chunks
 
 
-@pytest.mark.parametrize(("contacts", "is_one"), [(8, True), (9, False)])
-def test_an_audience_of_up_to_four_steps_is_reconciled_as_one_chunks_and_so_exact_as_of_the_flip(
-    contacts: int, is_one: bool, organization: UUID, factory: Factory, automation: Automate, database: Connection
-) -> None:
-    factory.contacts(organization, contacts)
-    campaign = factory.campaign(organization)
-    run = automation(max_rows=2)
-    run.step()
-    while records.launch(database, campaign)["state"] == "generating":
-        run.step()
-    chunks = records.rows(database, "select cursor from campaign_runner.launch_chunks")
-    assert all(row["cursor"] is not None for row in chunks)
-    assert (len(chunks) == 1) is is_one
-    assert (run.step()["launched"] == 1) is is_one
-
-
 def test_a_launch_that_was_interrupted_is_completed_by_the_next_run(
     organization: UUID, factory: Factory, automation: Automate, database: Connection
 ) -> None:

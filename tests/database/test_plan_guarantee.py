@@ -43,7 +43,6 @@ RESULTS_DIFFER = {"find work", "preview", "dry run", "health", "campaigns", "his
 # They read a few rows of the ledger by their keys, for a launch that no call finds. The last two are triggers of our
 # own tables.
 REACHED_BY_NO_CALL = {
-    "begin_reconcile",
     "describe_launch",
     "open_launch",
     "plan_chunks",

@@ -261,7 +261,7 @@ MUTANTS = (
         FUNCTIONS,
         "for share skip locked;",
         "limit 1;",
-        [PERMUTATIONS + "::test_flip_edit_rules__rules_that_are_being_edited_are_not_launched_by"],
+        [PERMUTATIONS + "::test_mark_sending_edit_rules__rules_that_are_being_edited_are_not_launched_by"],
     ),
     Mutant(
         "P4",
@@ -294,16 +294,6 @@ MUTANTS = (
         "where campaign.is_there and organization.is_open;",
         "where campaign.is_there;",
         [RULES + "::test_what_is_deleted_archived_or_closed_is_not_due"],
-    ),
-    Mutant(
-        "P5",
-        "only an audience of one step is reconciled in the transaction that marks it sending",
-        FUNCTIONS,
-        "begin_reconcile(p_launch_id, p_max_rows * v_reconcile_factor)",
-        "begin_reconcile(p_launch_id, p_max_rows)",
-        [
-            "tests/database/test_launch.py::test_an_audience_of_up_to_four_steps_is_reconciled_as_one_chunks_and_so_exact_as_of_the_flip"
-        ],
     ),
     Mutant(
         "P5",

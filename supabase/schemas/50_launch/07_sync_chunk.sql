@@ -14,8 +14,6 @@ set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 declare
-    -- Reconciling reads as much as generating but writes almost nothing.
-    v_reconcile_factor constant integer := 4;
     v_first constant uuid := '00000000-0000-0000-0000-000000000000';
     v_last constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
     v_chunk campaign_runner.launch_chunks;
@@ -52,10 +50,7 @@ begin
 
     -- After an edit in mid-generation there are chunks in a reconcile that were never generated.
     v_is_again := v_launch.state = 'reconciling' and v_chunk.inserted > 0;
-    v_next := campaign_runner.nth_contact(
-        v_launch.organization_id, v_chunk."cursor", v_chunk.hi,
-        p_max_rows::bigint * case when v_is_again then v_reconcile_factor else 1 end
-    );
+    v_next := campaign_runner.nth_contact(v_launch.organization_id, v_chunk."cursor", v_chunk.hi, p_max_rows);
     -- A campaign that does not fit in the rest of this step waits for the next step: a split audience costs a second pass.
     if v_next is not null and not p_may_split then
         raise exception 'the campaign does not fit in what is left of the step' using errcode = 'CR003';

@@ -2,7 +2,6 @@ create or replace function campaign_runner.end_pass(
     p_run_id uuid,
     p_launch_id bigint,
     p_is_whole boolean,
-    p_max_rows integer,
     p_system_user_id uuid,
     p_now timestamptz
 )
@@ -13,7 +12,6 @@ set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 declare
-    v_reconcile_factor constant integer := 4;
     v_launch campaign_runner.launches;
 begin
     select * into v_launch
@@ -30,13 +28,13 @@ begin
         raise exception 'another step has laid out chunks' using errcode = 'CR001';
     end if;
     if v_launch.generates and v_launch.state = 'generating' and not p_is_whole then
-        perform campaign_runner.begin_reconcile(p_launch_id, p_max_rows * v_reconcile_factor);
+        perform campaign_runner.restart_reconcile(p_launch_id);
         return 'laid_out';
     end if;
     perform campaign_runner.mark_sending(p_run_id, v_launch, p_system_user_id, p_now);
     return 'launched';
 end;
 $$;
-comment on function campaign_runner.end_pass(uuid, bigint, boolean, integer, uuid, timestamptz) is
+comment on function campaign_runner.end_pass(uuid, bigint, boolean, uuid, timestamptz) is
     'Ends a pass all of whose chunks are through: begins the reconcile (laid_out), or marks the campaign sending '
     '(launched).';

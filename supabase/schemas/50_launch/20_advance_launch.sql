@@ -89,7 +89,7 @@ begin
         end if;
         v_is_whole := v_chunk.is_whole;
     end if;
-    outcome := campaign_runner.end_pass(p_run_id, v_launch.id, v_is_whole, p_max_rows, p_system_user_id, p_now);
+    outcome := campaign_runner.end_pass(p_run_id, v_launch.id, v_is_whole, p_system_user_id, p_now);
 end;
 $$;
 comment on function campaign_runner.advance_launch(uuid, uuid, uuid, text[], integer, boolean, integer, timestamptz) is
