@@ -25,11 +25,11 @@ as $$
     -- Only a whole, valid index counts. A unique one must have exactly these columns, in any order, and be checked at
     -- once (`on conflict` cannot use a deferrable constraint); another one must start with them, in this order.
     select exists (
-        select from pg_catalog.pg_index i
+        select from pg_index i
         cross join lateral (
-            select pg_catalog.array_agg(a.attname::text order by k.position) as columns
-            from pg_catalog.unnest(i.indkey::smallint[]) with ordinality as k (attnum, position)
-            join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+            select array_agg(a.attname::text order by k.position) as columns
+            from unnest(i.indkey::smallint[]) with ordinality as k (attnum, position)
+            join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
             where k.position <= i.indnkeyatts
         ) key
         where i.indrelid = p_table
@@ -39,7 +39,7 @@ as $$
             and case
                 when p_unique
                     then i.indisunique and i.indimmediate and key.columns @> p_columns and key.columns <@ p_columns
-                else key.columns[1:pg_catalog.cardinality(p_columns)] = p_columns
+                else key.columns[1:cardinality(p_columns)] = p_columns
             end
     );
 $$;
@@ -47,12 +47,20 @@ comment on function campaign_runner.has_index(regclass, text[], boolean) is
     'Whether the table has a complete, valid index that leads with these columns (unique: on exactly these columns).';
 
 
--- 10_check/02_examine_columns.sql
+-- 10_check/02_required_columns.sql
 
-create or replace function campaign_runner.examine_columns(
-    p_is_installed boolean
+create or replace function campaign_runner.required_columns()
+returns table (
+    table_name text,
+    column_name text,
+    kind text,
+    table_oid regclass,
+    is_there boolean,
+    type_name text,
+    base_type oid,
+    type_kind "char",
+    type_category "char"
 )
-returns table (severity text, lack text, remedy text)
 language sql
 stable
 set search_path = pg_catalog, pg_temp
@@ -98,18 +106,96 @@ as $$
             ('activity_events', 'user_id', 'uuid'),
             ('activity_events', 'event_type', 'text'),
             ('activity_events', 'payload', 'json')
-    ),
-    tables as (
-        select r.table_name, pg_catalog.to_regclass('public.' || r.table_name) as oid
-        from required r
-        group by r.table_name
-    ),
-    columns as (
+    )
+    select
+        r.table_name, r.column_name, r.kind, to_regclass('public.' || r.table_name), a.attname is not null,
+        format_type(a.atttypid, null), coalesce(nullif(y.typbasetype, 0), y.oid), y.typtype, y.typcategory
+    from required r
+    left join pg_attribute a
+        on a.attrelid = to_regclass('public.' || r.table_name)
+        and a.attname = r.column_name
+        and a.attnum > 0
+        and not a.attisdropped
+    left join pg_type y on y.oid = a.atttypid
+$$;
+comment on function campaign_runner.required_columns() is
+    'The columns that the runner reads or writes, and what the project has under these names. kind: a type, or any, array, '
+    'status (text or an enum), time, json.';
+
+
+-- 10_check/03_examine_tables.sql
+
+create or replace function campaign_runner.examine_tables(
+    p_is_installed boolean
+)
+returns table (severity text, lack text, remedy text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with tables as (
         select
-            r.table_name, r.column_name, r.kind, a.attname is not null as is_there,
-            pg_catalog.format_type(a.atttypid, null) as type_name,
-            coalesce(nullif(y.typbasetype, 0), y.oid) as base_type,
-            y.typtype, y.typcategory,
+            r.table_name, r.table_oid,
+            r.table_name in (
+                'campaign_target_rules', 'contact_tags', 'contact_tag_assignments', 'activity_events'
+            ) as may_be_absent
+        from campaign_runner.required_columns() r
+        group by r.table_name, r.table_oid
+    ),
+    elsewhere as (
+        select t.table_name, min(n.nspname::text) as schema_name
+        from tables t
+        join pg_class c on c.relname = t.table_name and c.relkind in ('r', 'p')
+        join pg_namespace n on n.oid = c.relnamespace
+        where t.table_oid is null
+            and t.table_name in ('campaigns', 'contacts')
+            and n.nspname not in ('public', 'information_schema', 'campaign_runner')
+            and n.nspname !~ '^(pg_|auth$|storage$|realtime$|supabase_|extensions$|vault$|cron$|net$)'
+        group by t.table_name
+    )
+    select
+        'error',
+        format('table public.%I is missing, and there is a table %I.%I', e.table_name, e.schema_name, e.table_name),
+        format(
+            'The runner works in the schema public: alter table %I.%I set schema public;', e.schema_name, e.table_name
+        )
+    from elsewhere e
+    union all
+    select 'error', format('table public.%s is missing', t.table_name), 'Apply supabase/migrations.'
+    from tables t
+    where p_is_installed and t.table_oid is null and not t.may_be_absent
+    union all
+    select
+        'error', 'auth.users and auth.uid() are missing: this is not a Supabase database',
+        'No statement can mend that: the runner needs a Supabase project.'
+    where exists (select from tables t where t.table_oid is null and not t.may_be_absent)
+        and (to_regprocedure('auth.uid()') is null or to_regclass('auth.users') is null)
+    union all
+    select
+        'error',
+        format('public.%s is a view or a foreign table, where a table is needed', t.table_name),
+        format(
+            'No statement can mend that: give the view another name, and make the table public.%s.', t.table_name
+        )
+    from tables t
+    join pg_class c on c.oid = t.table_oid
+    where c.relkind not in ('r', 'p')
+$$;
+comment on function campaign_runner.examine_tables(boolean) is
+    'Which tables the runner lacks, with the SQL that mends it.';
+
+
+-- 10_check/04_examine_columns.sql
+
+create or replace function campaign_runner.examine_columns()
+returns table (severity text, lack text, remedy text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with columns as (
+        select
+            r.*,
             case r.kind
                 when 'any' then 'text'
                 when 'array' then 'text[]'
@@ -118,66 +204,13 @@ as $$
                 when 'json' then 'jsonb'
                 else r.kind
             end as wanted
-        from required r
-        join tables t using (table_name)
-        left join pg_catalog.pg_attribute a
-            on a.attrelid = t.oid and a.attname = r.column_name and a.attnum > 0 and not a.attisdropped
-        left join pg_catalog.pg_type y on y.oid = a.atttypid
-        where t.oid is not null
-    ),
-    elsewhere as (
-        select t.table_name, min(n.nspname::text) as schema_name
-        from tables t
-        join pg_catalog.pg_class c on c.relname = t.table_name and c.relkind in ('r', 'p')
-        join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-        where t.oid is null
-            and t.table_name in ('campaigns', 'contacts')
-            and n.nspname not in ('public', 'information_schema', 'campaign_runner')
-            and n.nspname !~ '^(pg_|auth$|storage$|realtime$|supabase_|extensions$|vault$|cron$|net$)'
-        group by t.table_name
+        from campaign_runner.required_columns() r
+        where r.table_oid is not null
     )
     select
         'error',
-        pg_catalog.format('table public.%I is missing, and there is a table %I.%I', e.table_name, e.schema_name, e.table_name),
-        pg_catalog.format(
-            'The runner works in the schema public: alter table %I.%I set schema public;', e.schema_name, e.table_name
-        )
-    from elsewhere e
-    union all
-    select 'error', pg_catalog.format('table public.%s is missing', t.table_name), 'Apply supabase/migrations.'
-    from tables t
-    where p_is_installed
-        and t.oid is null
-        and t.table_name not in (
-            'campaign_target_rules', 'contact_tags', 'contact_tag_assignments', 'activity_events'
-        )
-    union all
-    select
-        'error', 'auth.users and auth.uid() are missing: this is not a Supabase database',
-        'No statement can mend that: the runner needs a Supabase project.'
-    where exists (
-            select from tables t
-            where t.oid is null
-                and t.table_name not in (
-                    'campaign_target_rules', 'contact_tags', 'contact_tag_assignments', 'activity_events'
-                )
-        )
-        and (pg_catalog.to_regprocedure('auth.uid()') is null or pg_catalog.to_regclass('auth.users') is null)
-    union all
-    select
-        'error',
-        pg_catalog.format('public.%s is a view or a foreign table, where a table is needed', t.table_name),
-        pg_catalog.format(
-            'No statement can mend that: give the view another name, and make the table public.%s.', t.table_name
-        )
-    from tables t
-    join pg_catalog.pg_class c on c.oid = t.oid
-    where c.relkind not in ('r', 'p')
-    union all
-    select
-        'error',
-        pg_catalog.format('column public.%s.%s is missing', c.table_name, c.column_name),
-        pg_catalog.format(
+        format('column public.%s.%s is missing', c.table_name, c.column_name),
+        format(
             'alter table public.%I add column %I %s%s; -- or rename your own',
             c.table_name, c.column_name, c.wanted,
             case
@@ -194,7 +227,7 @@ as $$
     union all
     select
         'error',
-        pg_catalog.format(
+        format(
             'column public.%s.%s is %s, where %s is needed',
             c.table_name, c.column_name, c.type_name,
             case c.kind when 'status' then 'text, or an enum,' when 'json' then 'jsonb, json or text' else c.wanted end
@@ -202,14 +235,14 @@ as $$
         case
             when c.kind = 'uuid' and c.column_name in ('id', 'organization_id', 'campaign_id', 'contact_id', 'tag_id', 'user_id')
                 then 'No statement can mend that: the runner needs keys of the type uuid.'
-            when c.wanted <> 'text' and c.typcategory <> 'S' and not exists (
-                select from pg_catalog.pg_cast k
-                where k.castsource = c.base_type and k.casttarget = c.wanted::pg_catalog.regtype
+            when c.wanted <> 'text' and c.type_category <> 'S' and not exists (
+                select from pg_cast k
+                where k.castsource = c.base_type and k.casttarget = c.wanted::regtype
             )
-                then pg_catalog.format(
+                then format(
                     'No statement can mend that: Postgres casts no %s to %s. Give the column another name.', c.type_name, c.wanted
                 )
-            else pg_catalog.format(
+            else format(
                 'alter table public.%I alter column %I type %s using %I::%s;',
                 c.table_name, c.column_name, c.wanted, c.column_name, c.wanted
             )
@@ -218,45 +251,103 @@ as $$
     where c.is_there
         and not case c.kind
             when 'any' then true
-            when 'array' then c.typcategory = 'A'
-            when 'text' then c.typtype = 'e' or c.typcategory = 'S'
-            when 'status' then c.typtype = 'e' or c.typcategory = 'S'
-            when 'time' then c.typcategory = 'D'
-            when 'json' then c.base_type in ('jsonb'::regtype, 'json'::regtype) or c.typcategory = 'S'
-            else c.base_type = c.kind::pg_catalog.regtype
+            when 'array' then c.type_category = 'A'
+            when 'text' then c.type_kind = 'e' or c.type_category = 'S'
+            when 'status' then c.type_kind = 'e' or c.type_category = 'S'
+            when 'time' then c.type_category = 'D'
+            when 'json' then c.base_type in ('jsonb'::regtype, 'json'::regtype) or c.type_category = 'S'
+            else c.base_type = c.kind::regtype
         end
-    union all
-    select
-        'error',
-        pg_catalog.format('enum %s of public.%s.%s lacks the value %s', c.type_name, c.table_name, c.column_name, n.value),
-        pg_catalog.format('alter type %s add value %L;', c.type_name, n.value)
-    from columns c
-    join (
-        values
-            ('campaigns', 'status', 'scheduled'), ('campaigns', 'status', 'sending'),
-            ('campaign_recipients', 'status', 'pending'), ('campaign_recipients', 'status', 'bounced'),
-            ('activity_events', 'event_type', 'campaign.sending')
-    ) as n (table_name, column_name, value)
-        on n.table_name = c.table_name and n.column_name = c.column_name
-    where c.typtype = 'e'
-        and not exists (
-            select from pg_catalog.pg_enum e where e.enumtypid = c.base_type and e.enumlabel = n.value
-        )
     union all
     select
         'warning', 'contacts have a column phone, and none that is called mobile',
         'A contact without an e-mail address gets nothing. If phone holds mobile numbers: '
         'alter table public.contacts rename column phone to mobile;'
-    from tables t
-    where t.table_name = 'contacts'
-        and exists (select from pg_catalog.pg_attribute a where a.attrelid = t.oid and a.attname = 'phone')
-        and not exists (select from pg_catalog.pg_attribute a where a.attrelid = t.oid and a.attname = 'mobile')
+    from pg_attribute a
+    where a.attrelid = to_regclass('public.contacts')
+        and a.attname = 'phone'
+        and not exists (select from pg_attribute m where m.attrelid = a.attrelid and m.attname = 'mobile')
 $$;
-comment on function campaign_runner.examine_columns(boolean) is
-    'What tables, columns and enums lack for the campaign runner, with the SQL that mends it.';
+comment on function campaign_runner.examine_columns() is
+    'Which columns the runner lacks, or cannot use, with the SQL that mends it.';
 
 
--- 10_check/03_examine_writes.sql
+-- 10_check/05_examine_values.sql
+
+create or replace function campaign_runner.examine_values()
+returns table (severity text, lack text, remedy text)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_value record;
+    v_check record;
+    v_allows boolean;
+begin
+    severity := 'error';
+    for v_value in
+        select n.value, n.is_written, r.*
+        from (
+            values
+                ('campaigns', 'status', 'scheduled', false), ('campaigns', 'status', 'sending', true),
+                ('campaign_recipients', 'status', 'pending', true), ('campaign_recipients', 'status', 'bounced', false),
+                ('activity_events', 'event_type', 'campaign.sending', true)
+        ) as n (table_name, column_name, value, is_written)
+        join campaign_runner.required_columns() r on r.table_name = n.table_name and r.column_name = n.column_name
+        where r.is_there
+    loop
+        if v_value.type_kind = 'e' and not exists (
+            select from pg_enum e where e.enumtypid = v_value.base_type and e.enumlabel = v_value.value
+        ) then
+            lack := format(
+                'enum %s of public.%s.%s lacks the value %s',
+                v_value.type_name, v_value.table_name, v_value.column_name, v_value.value
+            );
+            remedy := format('alter type %s add value %L;', v_value.type_name, v_value.value);
+            return next;
+        end if;
+
+        -- Each CHECK on this column alone is asked with the value.
+        for v_check in
+            select c.conname, pg_get_expr(c.conbin, c.conrelid) as expression, format_type(a.atttypid, a.atttypmod) as type_name
+            from pg_constraint c
+            join pg_attribute a on a.attrelid = c.conrelid and c.conkey = array[a.attnum]
+            where v_value.is_written
+                and c.conrelid = v_value.table_oid
+                and c.contype = 'c'
+                and a.attname = v_value.column_name
+        loop
+            begin
+                execute format(
+                    'select %s from (select %L::%s as %I) asked',
+                    v_check.expression, v_value.value, v_check.type_name, v_value.column_name
+                ) into v_allows;
+            exception
+                when others then
+                    v_allows := true; -- an enum without the value, which is told above, or an expression of another kind
+            end;
+            if v_allows is false then
+                lack := format(
+                    'constraint %s of public.%s does not allow %s ''%s''',
+                    v_check.conname, v_value.table_name, v_value.column_name, v_value.value
+                );
+                remedy := format(
+                    'alter table public.%I drop constraint %I, add constraint %I check ((%s) or %I = %L) not valid;',
+                    v_value.table_name, v_check.conname, v_check.conname, v_check.expression,
+                    v_value.column_name, v_value.value
+                );
+                return next;
+            end if;
+        end loop;
+    end loop;
+end;
+$$;
+comment on function campaign_runner.examine_values() is
+    'Which values of the runner an enum or a CHECK of the project refuses, with the SQL that mends it.';
+
+
+-- 10_check/06_examine_writes.sql
 
 create or replace function campaign_runner.examine_writes()
 returns table (severity text, lack text, remedy text)
@@ -264,9 +355,6 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_check record;
-    v_allows boolean;
 begin
     return query
         select
@@ -309,43 +397,6 @@ begin
             and not a.atthasdef
             and a.attidentity = ''
             and a.attname <> all (f.columns);
-
-    -- Each CHECK on a status alone is asked with the values that the runner writes.
-    for v_check in
-        select
-            c.conname, cl.relname, n.value, a.attname, format_type(a.atttypid, a.atttypmod) as type_name,
-            pg_get_expr(c.conbin, c.conrelid) as expression
-        from (
-            values
-                ('campaigns', 'status', 'sending'), ('campaign_recipients', 'status', 'pending'),
-                ('activity_events', 'event_type', 'campaign.sending')
-        ) as n (table_name, column_name, value)
-        join pg_class cl on cl.oid = to_regclass('public.' || n.table_name)
-        join pg_attribute a on a.attrelid = cl.oid and a.attname = n.column_name
-        join pg_constraint c on c.conrelid = cl.oid and c.contype = 'c' and c.conkey = array[a.attnum]
-    loop
-        begin
-            execute format(
-                'select %s from (select %L::%s as %I) asked',
-                v_check.expression, v_check.value, v_check.type_name, v_check.attname
-            ) into v_allows;
-        exception
-            when others then
-                v_allows := true; -- an enum without the value, which is told as such, or an expression of another kind
-        end;
-        if v_allows is false then
-            severity := 'error';
-            lack := format(
-                'constraint %s of public.%s does not allow %s ''%s''',
-                v_check.conname, v_check.relname, v_check.attname, v_check.value
-            );
-            remedy := format(
-                'alter table public.%I drop constraint %I, add constraint %I check ((%s) or %I = %L) not valid;',
-                v_check.relname, v_check.conname, v_check.conname, v_check.expression, v_check.attname, v_check.value
-            );
-            return next;
-        end if;
-    end loop;
 
     return query
         select
@@ -397,7 +448,7 @@ comment on function campaign_runner.examine_writes() is
     'What keeps the campaign runner from writing into the public tables, with the SQL that mends it.';
 
 
--- 10_check/04_check_project.sql
+-- 10_check/07_check_project.sql
 
 create or replace function campaign_runner.check_project(
     p_is_installed boolean default true
@@ -407,11 +458,15 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select * from campaign_runner.examine_columns(p_is_installed)
+    select * from campaign_runner.examine_tables(p_is_installed)
+    union all
+    select * from campaign_runner.examine_columns()
+    union all
+    select * from campaign_runner.examine_values()
     union all
     select * from campaign_runner.examine_writes()
     union all
-    select 'note', pg_catalog.format('table public.%s is missing', n.name), 'The migrations create it.'
+    select 'note', format('table public.%s is missing', n.name), 'The migrations create it.'
     from (
         values
             ('organizations', true), ('profiles', true), ('organization_members', true), ('contacts', true),
@@ -419,16 +474,16 @@ as $$
             ('contact_tag_assignments', false), ('activity_events', false)
     ) as n (name, is_required)
     where not p_is_installed
-        and pg_catalog.to_regclass('public.' || n.name) is null
+        and to_regclass('public.' || n.name) is null
         -- A project that has campaigns of its own may do without the others.
-        and (n.is_required or pg_catalog.to_regclass('public.campaigns') is null)
+        and (n.is_required or to_regclass('public.campaigns') is null)
 $$;
 comment on function campaign_runner.check_project(boolean) is
     'What the project lacks: an error keeps the runner from launching, a warning may, a note tells what the migrations '
     'create. p_is_installed: the migrations have created what was absent.';
 
 
--- 10_check/05_refuse_unusable_project.sql
+-- 10_check/08_refuse_unusable_project.sql
 
 create or replace function campaign_runner.refuse_unusable_project()
 returns void

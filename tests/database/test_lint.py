@@ -29,7 +29,7 @@ ACCEPTED = {
     r": performance 42804: target type is different type than source type": (
         "The value is converted once, as it is assigned. No index goes unused because of that."
     ),
-    r"^campaign_runner\.examine_writes\(\) line \d+, EXECUTE: security 00000: text type variable is not sanitized": (
+    r"^campaign_runner\.examine_values\(\) line \d+, EXECUTE: security 00000: text type variable is not sanitized": (
         "The expression is that of a constraint, from the catalog: Postgres runs the same one for each row."
     ),
     r"^campaign_runner\.examine\(.*: warning extra 2F005: control reached end of function without RETURN": (

@@ -11,11 +11,11 @@ as $$
     -- Only a whole, valid index counts. A unique one must have exactly these columns, in any order, and be checked at
     -- once (`on conflict` cannot use a deferrable constraint); another one must start with them, in this order.
     select exists (
-        select from pg_catalog.pg_index i
+        select from pg_index i
         cross join lateral (
-            select pg_catalog.array_agg(a.attname::text order by k.position) as columns
-            from pg_catalog.unnest(i.indkey::smallint[]) with ordinality as k (attnum, position)
-            join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+            select array_agg(a.attname::text order by k.position) as columns
+            from unnest(i.indkey::smallint[]) with ordinality as k (attnum, position)
+            join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
             where k.position <= i.indnkeyatts
         ) key
         where i.indrelid = p_table
@@ -25,7 +25,7 @@ as $$
             and case
                 when p_unique
                     then i.indisunique and i.indimmediate and key.columns @> p_columns and key.columns <@ p_columns
-                else key.columns[1:pg_catalog.cardinality(p_columns)] = p_columns
+                else key.columns[1:cardinality(p_columns)] = p_columns
             end
     );
 $$;

@@ -6,11 +6,15 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select * from campaign_runner.examine_columns(p_is_installed)
+    select * from campaign_runner.examine_tables(p_is_installed)
+    union all
+    select * from campaign_runner.examine_columns()
+    union all
+    select * from campaign_runner.examine_values()
     union all
     select * from campaign_runner.examine_writes()
     union all
-    select 'note', pg_catalog.format('table public.%s is missing', n.name), 'The migrations create it.'
+    select 'note', format('table public.%s is missing', n.name), 'The migrations create it.'
     from (
         values
             ('organizations', true), ('profiles', true), ('organization_members', true), ('contacts', true),
@@ -18,9 +22,9 @@ as $$
             ('contact_tag_assignments', false), ('activity_events', false)
     ) as n (name, is_required)
     where not p_is_installed
-        and pg_catalog.to_regclass('public.' || n.name) is null
+        and to_regclass('public.' || n.name) is null
         -- A project that has campaigns of its own may do without the others.
-        and (n.is_required or pg_catalog.to_regclass('public.campaigns') is null)
+        and (n.is_required or to_regclass('public.campaigns') is null)
 $$;
 comment on function campaign_runner.check_project(boolean) is
     'What the project lacks: an error keeps the runner from launching, a warning may, a note tells what the migrations '
