@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from runner.commands import guards
 from runner.commands.facts import Facts, Guard
 from runner.commands.finding import Finding, found
+from runner.commands.memberships import membership_statement
 from runner.commands.status import coming, refusal, stuck_because, whose
 from runner.commands.terminal import counted, duration, moment
 from runner.errors import RunnerError
@@ -68,18 +69,25 @@ def _stuck(facts: Facts, health: Health, settings: Settings) -> Iterator[Finding
     for kind, launches in lists.items():
         for launch in launches.campaigns:
             refusing = guards.refusing(facts.guards or (), launch) if kind in ("failing", "needs_attention") else ()
+            trouble = _trouble(kind, launch, refusing, facts)
             yield found(
-                _trouble(kind, launch, refusing, facts),
+                trouble,
                 _told(health, kind, launch, refusing),
-                statement=guards.statements(refusing),
+                guard=refusing[0].kind if refusing else "",
+                statement=_statement(trouble, launch, refusing, facts, settings),
                 campaign_id=launch.campaign_id,
-                organization_id=launch.organization_id,
-                system_user_id=settings.system_user_id,
-                role=settings.system_user_roles[-1],
             )
         if launches.count > len(launches.campaigns):
             more = launches.count - len(launches.campaigns)
             yield Finding("campaigns", "problem", f"{more:,} more of this kind.", "See: python -m runner status")
+
+
+def _statement(trouble: str, launch: OpenLaunch, refusing: Sequence[Guard], facts: Facts, settings: Settings) -> str:
+    if trouble != "no_member":
+        return guards.statements(refusing)
+    lacking = facts.memberships.named if facts.memberships else ()
+    is_member = any(each.id == launch.organization_id and each.role is not None for each in lacking)
+    return membership_statement(launch.organization_id, settings, is_member=is_member)
 
 
 def _trouble(kind: str, launch: OpenLaunch, refusing: Sequence[Guard], facts: Facts) -> str:
@@ -92,7 +100,7 @@ def _trouble(kind: str, launch: OpenLaunch, refusing: Sequence[Guard], facts: Fa
         if _stands_under_tables(refusing, facts):
             return "see_tables"
         if refusing:
-            return "refused_by_trigger" if refusing[0].function_name else "refused_by_constraint"
+            return "refused_by_guard"
     return kind
 
 

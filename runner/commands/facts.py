@@ -37,6 +37,18 @@ class Lack(BaseModel):
     named: tuple[Named, ...]
 
 
+class Tenant(Named):
+    """An organization, with the role of the system user. None: it is no member."""
+
+    role: StrictStr | None
+
+
+class Memberships(Lack):
+    """The organizations in which the system user may not act."""
+
+    named: tuple[Tenant, ...]
+
+
 class Closed(Lack):
     """The campaigns that are deleted, archived or closed.
 
@@ -81,13 +93,15 @@ class Blocker(BaseModel):
 
 
 class Guard(BaseModel):
-    """A trigger or check constraint of the project that may refuse what the runner writes.
+    """What of the project may refuse a row that the runner writes.
 
-    `function_name`: what the trigger runs, None for a constraint. `statement` takes the guard away.
+    `name`: that of the column, where it is a default. `function_name`: what a trigger runs. `statement` takes the guard
+    away.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
+    kind: Literal["trigger", "rule", "constraint", "unique index", "default"]
     name: StrictStr
     table_name: StrictStr
     function_name: StrictStr | None
@@ -144,7 +158,7 @@ class Facts(BaseModel):
     guards: tuple[Guard, ...] | None = None
     indexes: tuple[MissingIndex, ...] | None = None
     system_user: StrictBool | None = None  # it is a profile
-    memberships: Lack | None = None  # organizations with scheduled campaigns
+    memberships: Memberships | None = None  # organizations with scheduled campaigns
     schedules: Lack | None = None  # campaigns that are scheduled without a time,
     tenants: Lack | None = None  # without an organization,
     closed: Closed | None = None  # deleted, or of a closed organization,

@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from runner.commands import guards
-from runner.commands.facts import Audiences, Blocker, Closed, DoctorResult, Facts, Named
+from runner.commands.facts import Audiences, Blocker, Closed, DoctorResult, Facts, Memberships, Named
 from runner.commands.finding import Finding, found
+from runner.commands.memberships import membership_statement
 from runner.commands.terminal import counted, duration
 from runner.commands.troubles import TROUBLES
 from runner.environment import misspelt
@@ -185,10 +186,8 @@ def _system_user(facts: Facts, settings: Settings) -> Iterator[Finding]:
         yield found(
             "membership",
             f"{number} with scheduled campaigns, in which the system user has none of the roles "
-            f"{', '.join(settings.system_user_roles)}: {_named(lack.named, lack.lacking)}.",
-            organization_id=lack.named[0].id,
-            system_user_id=user,
-            role=settings.system_user_roles[-1],
+            f"{', '.join(settings.system_user_roles)}: {_tenants(lack)}.",
+            statement=membership_statement(lack.named[0].id, settings, is_member=lack.named[0].role is not None),
         )
     elif lack is not None:
         extent = ", as far as these were looked at" if lack.is_cut else ""
@@ -288,6 +287,14 @@ def clock_finding(difference: float) -> Finding:
         return Finding("clocks", "ok", "This machine and the database agree about the time.")
     direction = "behind" if difference > 0 else "ahead of"
     return found("clock", f"This machine's clock is {abs(difference):.0f} s {direction} the database's.")
+
+
+def _tenants(lack: Memberships) -> str:
+    shown = [
+        f"{each.name or '(without a name)'} {each.id}" + (f" (its role there: {each.role})" if each.role else "")
+        for each in lack.named
+    ]
+    return _listed(shown, lack.lacking)
 
 
 def _named(named: Iterable[Named], number: int) -> str:

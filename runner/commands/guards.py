@@ -1,4 +1,4 @@
-"""The triggers and check constraints of the project: which of them refused a campaign."""
+"""The guards: what of the project refused a campaign, as a trigger does or a constraint."""
 
 from __future__ import annotations
 
@@ -18,31 +18,36 @@ def refusing(guards: Sequence[Guard], launch: OpenLaunch) -> Sequence[Guard]:
     if launch.failed_with is None or launch.last_error is None:
         return ()
     words = f"{launch.last_error}\n{launch.detail or ''}"
-    named = [each for each in guards if re.search(_mention(each), words)]
+    named = [each for each in guards if _is_named(each, words)]
     if named:
         return named
-    told = re.search(r"trigger on (\w+)", launch.last_error)
-    if told:
-        return triggers(guards, f"public.{told[1]}")
+    if re.search(r"trigger or a rule on campaigns", launch.last_error):
+        return [each for each in guards if each.kind in ("trigger", "rule") and each.table_name == "public.campaigns"]
     if launch.failed_with[:2] in _OF_TRIGGERS or launch.failed_with in _SLOW:
-        return [each for each in guards if each.function_name]
+        return [each for each in guards if each.kind == "trigger"]
     return ()
 
 
-def _mention(guard: Guard) -> str:
-    return rf"\b{re.escape(guard.function_name)}\(" if guard.function_name else rf"constraint {re.escape(guard.name)}\b"
+def _is_named(guard: Guard, words: str) -> bool:
+    if guard.function_name:
+        return re.search(rf"\b{re.escape(guard.function_name)}\(", words) is not None
+    if guard.kind == "default":  # Postgres names what the expression asked for, and not the column
+        return any(name in guard.definition for name in re.findall(r'"([^"]+)"', words))
+    return re.search(rf"constraint {re.escape(guard.name.rpartition('.')[2])}\b", words) is not None
 
 
 def triggers(guards: Iterable[Guard], table: str) -> list[Guard]:
     """The triggers on a table."""
-    return [each for each in guards if each.function_name and each.table_name == table]
+    return [each for each in guards if each.kind == "trigger" and each.table_name == table]
 
 
 def description(guard: Guard) -> str:
     """What a guard is, in a sentence."""
     if guard.function_name:
         return f"The trigger {guard.name} on {guard.table_name} runs {guard.function_name}()."
-    return f"The constraint {guard.name} on {guard.table_name} reads: {guard.definition}."
+    if guard.kind == "default":
+        return f"The default of {guard.table_name}.{guard.name} is {guard.definition}."
+    return f"The {guard.kind} {guard.name} on {guard.table_name} reads: {guard.definition.rstrip(';')}."
 
 
 def statements(guards: Iterable[Guard]) -> str:

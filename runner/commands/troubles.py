@@ -143,9 +143,7 @@ TROUBLES = {
         "memberships",
         "problem",
         "the system user is no member of an organization that schedules campaigns",
-        "If a campaign stands in the wrong organization, correct its organization_id. If not: "
-        "insert into public.organization_members (organization_id, user_id, role) "
-        "values ('{organization_id}', '{system_user_id}', '{role}');",
+        "If a campaign stands in the wrong organization, correct its organization_id. If not: {statement}",
     ),
     "unscheduled": Trouble(
         "schedules",
@@ -204,17 +202,11 @@ TROUBLES = {
         "a campaign failed, and is tried again",
         "Correct the cause. To have it tried at once: python -m runner retry {campaign_id}",
     ),
-    "refused_by_trigger": Trouble(
+    "refused_by_guard": Trouble(
         "campaigns",
         "problem",
-        "a trigger of the project refuses a campaign, or is too slow",
-        "Correct the trigger, or switch it off: {statement} Then: python -m runner retry {campaign_id}",
-    ),
-    "refused_by_constraint": Trouble(
-        "campaigns",
-        "problem",
-        "a check constraint refuses a campaign",
-        "Correct the constraint, or drop it: {statement} Then: python -m runner retry {campaign_id}",
+        "a trigger, rule, constraint, unique index or default of the project refuses a campaign, or is too slow",
+        "Correct the {guard}, or take it away: {statement} Then: python -m runner retry {campaign_id}",
     ),
     "see_tables": Trouble(
         "campaigns",
@@ -244,9 +236,7 @@ TROUBLES = {
         "campaigns",
         "problem",
         "the system user may not act for the campaign's organization",
-        "If the campaign stands in the wrong organization, correct its organization_id. If not: "
-        "insert into public.organization_members (organization_id, user_id, role) "
-        "values ('{organization_id}', '{system_user_id}', '{role}');",
+        "If the campaign stands in the wrong organization, correct its organization_id. If not: {statement}",
     ),
     "taken_over": Trouble(
         "campaigns",

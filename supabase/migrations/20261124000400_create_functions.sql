@@ -2765,7 +2765,7 @@ begin
     end if;
     select c.status::text into v_status from public.campaigns c where c.id = p_launch.campaign_id;
     if v_status is distinct from 'sending' then
-        raise exception 'The status could not be set: a trigger on campaigns keeps it at %.', coalesce(v_status, 'NULL')
+        raise exception 'The status could not be set: a trigger or a rule on campaigns keeps it at %.', coalesce(v_status, 'NULL')
             using errcode = 'CR422';
     end if;
 
@@ -3052,7 +3052,7 @@ begin
             and not has_function_privilege(p.oid, 'execute')
         union all
         select
-            format('the right to bypass the policies of %s', c.oid::regclass),
+            'the right to bypass the policies of ' || string_agg(c.oid::regclass::text, ', ' order by c.relname),
             format('alter role %I bypassrls;', current_user)
         from pg_catalog.pg_class c
         where c.relnamespace = 'public'::regnamespace
@@ -3060,7 +3060,8 @@ begin
                 'organizations', 'profiles', 'organization_members', 'contacts', 'campaigns', 'campaign_target_rules',
                 'campaign_recipients', 'contact_tags', 'contact_tag_assignments', 'activity_events'
             )
-            and row_security_active(c.oid);
+            and row_security_active(c.oid)
+        having count(*) > 0;
 end;
 $$;
 comment on function campaign_runner.missing_grants() is
@@ -5369,6 +5370,10 @@ as $$
                 'organizations', 'profiles', 'organization_members', 'contacts', 'campaigns', 'campaign_target_rules',
                 'campaign_recipients', 'contact_tags', 'contact_tag_assignments', 'activity_events'
             )
+            -- A trigger of the project may wait for any table.
+            or n.nspname <> 'pg_catalog' and exists (
+                select from campaign_runner.launches k where k.closed_at is null and k.failed_with in ('CR004', '55P03')
+            )
         )
         and c.relkind in ('r', 'p')
         and (
@@ -5381,7 +5386,8 @@ as $$
     limit 5
 $$;
 comment on function campaign_runner.blockers() is
-    'The sessions that hold a lock for which a step has to wait: on a whole table, or, for more than a minute, perhaps on rows.';
+    'The sessions that hold a lock for which a step has to wait: on a whole table, or, for more than a minute, perhaps on rows. Where '
+    'a lock has kept a campaign, the locks on other tables count as well.';
 
 
 -- 90_doctor/03_probe_writing.sql
@@ -5411,7 +5417,7 @@ comment on function campaign_runner.probe_writing() is
 -- 90_doctor/04_guards.sql
 
 create or replace function campaign_runner.guards()
-returns table (name text, table_name text, function_name text, definition text, statement text)
+returns table (kind text, name text, table_name text, function_name text, definition text, statement text)
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -5428,10 +5434,7 @@ declare
 begin
     return query
         select
-            t.tgname::text,
-            t.tgrelid::regclass::text,
-            p.proname::text,
-            pg_get_triggerdef(t.oid),
+            'trigger', t.tgname::text, t.tgrelid::regclass::text, p.proname::text, pg_get_triggerdef(t.oid),
             format('alter table %s disable trigger %I;', t.tgrelid::regclass, t.tgname)
         from pg_trigger t
         join pg_proc p on p.oid = t.tgfoid
@@ -5441,19 +5444,43 @@ begin
             and p.proname <> 'set_organization_of_campaign_recipient' -- of our own tables
         union all
         select
-            c.conname::text,
-            c.conrelid::regclass::text,
-            null,
-            pg_get_constraintdef(c.oid),
+            'rule', r.rulename::text, r.ev_class::regclass::text, null, pg_get_ruledef(r.oid),
+            format('drop rule %I on %s;', r.rulename, r.ev_class::regclass)
+        from pg_rewrite r
+        where r.ev_class = any (v_tables) and r.ev_enabled <> 'D'
+        union all
+        select
+            'constraint', c.conname::text, c.conrelid::regclass::text, null, pg_get_constraintdef(c.oid),
             format('alter table %s drop constraint %I;', c.conrelid::regclass, c.conname)
         from pg_constraint c
         where c.conrelid = any (v_tables) and c.contype = 'c'
+        union all
+        select
+            'unique index', i.indexrelid::regclass::text, i.indrelid::regclass::text, null, pg_get_indexdef(i.indexrelid),
+            case
+                when c.conname is null then format('drop index %s;', i.indexrelid::regclass)
+                else format('alter table %s drop constraint %I;', i.indrelid::regclass, c.conname)
+            end
+        from pg_index i
+        left join pg_constraint c on c.conindid = i.indexrelid and c.conrelid = i.indrelid and c.contype in ('u', 'x')
+        where i.indrelid = any (v_tables)
+            and (i.indisunique or i.indisexclusion)
+            and not i.indisprimary
+            -- The key that the runner needs.
+            and pg_get_indexdef(i.indexrelid) !~ '\((campaign_id, contact_id|contact_id, campaign_id)\)$'
+        union all
+        select
+            'default', a.attname::text, a.attrelid::regclass::text, null, pg_get_expr(d.adbin, d.adrelid),
+            format('alter table %s alter column %I drop default;', a.attrelid::regclass, a.attname)
+        from pg_attrdef d
+        join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
+        where d.adrelid = any (v_tables) and a.attgenerated = ''
         limit v_guards_at_most;
 end;
 $$;
 comment on function campaign_runner.guards() is
-    'The triggers and check constraints of the project that may refuse what the runner writes, each with the statement that '
-    'takes it away. A constraint has no function.';
+    'What of the project may refuse a row that the runner writes, each with the statement that takes it away: triggers (with '
+    'the function that they run), rules, check constraints, unique indexes, and the defaults of columns.';
 
 
 -- 90_doctor/05_examine_contacts.sql
@@ -5593,7 +5620,20 @@ begin
         'lacking', cardinality(v_lacking),
         'named', (
             select coalesce(
-                jsonb_agg(jsonb_build_object('id', o.id, 'name', campaign_runner.organization_name(o.id)) order by o.id), '[]'
+                jsonb_agg(
+                    jsonb_build_object(
+                        'id', o.id,
+                        'name', campaign_runner.organization_name(o.id),
+                        'role', (
+                            select m.role::text
+                            from public.organization_members m
+                            where m.organization_id = o.id and m.user_id = p_system_user_id
+                            limit 1
+                        )
+                    )
+                    order by o.id
+                ),
+                '[]'
             )
             from unnest(v_lacking[1:5]) as o (id)
         )
@@ -5601,7 +5641,8 @@ begin
 end;
 $$;
 comment on function campaign_runner.examine_memberships(uuid, text[]) is
-    'The organizations with scheduled campaigns in which the system user has none of these roles.';
+    'The organizations with scheduled campaigns in which the system user has none of these roles, and its role '
+    'in the first of them.';
 
 
 -- 90_doctor/08_examine_campaigns.sql

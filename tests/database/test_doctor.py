@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from local.migration import MIGRATIONS
+from local.postgres import SUPERUSER
 from runner.commands.facts import DoctorResult
 from runner.commands.findings import MIGRATION
 from tests.conftest import Connection
@@ -279,6 +280,55 @@ def test_a_check_constraint_that_may_refuse_comes_with_the_statement_that_drops_
     assert "small" not in [guard["name"] for guard in facts(automation())["guards"]]
 
 
+@pytest.mark.parametrize(
+    ("harm", "kind"),
+    [
+        ("create rule odd as on update to campaigns do instead nothing", "rule"),
+        ("create unique index odd on campaign_recipients (contact_id)", "unique index"),
+        ("alter table campaign_recipients add constraint odd unique (contact_id)", "unique index"),
+        ("alter table campaign_recipients add odd text default current_setting('app.tenant', true)", "default"),
+    ],
+    ids=["rule", "unique index", "unique constraint", "default"],
+)
+def test_whatever_may_refuse_comes_with_the_statement_that_takes_it_away(
+    harm: str, kind: str, automation: Automate, database: Connection
+) -> None:
+    def odd() -> list[dict[str, Any]]:
+        return [guard for guard in facts(automation())["guards"] if guard["name"].endswith("odd")]
+
+    database.execute(harm.encode())
+    [guard] = odd()
+    assert guard["kind"] == kind
+    database.execute(guard["statement"].encode())
+    assert odd() == []
+
+
+def test_where_a_lock_kept_a_campaign_the_locks_on_other_tables_are_named(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection, database_url: str
+) -> None:
+    database.execute("create table counter (n integer)")
+    with psycopg.connect(database_url, application_name="a person") as person:
+        person.execute("lock table counter in share mode")
+        assert facts(automation())["locks"] == []
+        factory.contacts(organization, 3)
+        factory.campaign(organization)
+        automation(max_rows=1).step()
+        database.execute("update campaign_runner.launches set failed_with = '55P03'")
+        [lock] = facts(automation())["locks"]
+        assert (lock["pid"], lock["tables"]) == (person.info.backend_pid, ["public.counter"])
+
+
+def test_the_right_to_bypass_policies_is_one_lack(automation: Automate, database_url: str) -> None:
+    run = automation()
+    with psycopg.connect(database_url, user=SUPERUSER, autocommit=True) as superuser:
+        superuser.execute("alter role service_role nobypassrls")
+        try:
+            [lack] = run.doctor()["facts"]["grants"]
+        finally:
+            superuser.execute("alter role service_role bypassrls")
+    assert lack["lack"].startswith("the right to bypass the policies of public.activity_events, public.campaign_")
+
+
 def test_recipients_that_no_launch_wrote_are_named(organization: UUID, factory: Factory, automation: Automate) -> None:
     contact = factory.contact(organization)
     factory.campaign(organization, due_in=timedelta(hours=1))
@@ -382,7 +432,9 @@ def test_a_role_that_does_not_suffice_is_no_membership(
     organization = factory.organization()
     factory.member(organization, system_user, role="viewer")
     factory.campaign(organization)
-    assert facts(automation())["memberships"] == named(organization, name="Organization")
+    lacking = named(organization, name="Organization")
+    lacking["named"][0]["role"] = "viewer"
+    assert facts(automation())["memberships"] == lacking
 
 
 def test_what_looks_wrong_in_contacts_is_counted(organization: UUID, factory: Factory, automation: Automate) -> None:

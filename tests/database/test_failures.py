@@ -109,7 +109,7 @@ def test_a_trigger_that_suppresses_the_change_of_the_status_is_an_error(
     report = automation().launch()
 
     [error] = report["errors"]
-    assert error["error"] == "The status could not be set: a trigger on campaigns keeps it at scheduled."
+    assert error["error"] == "The status could not be set: a trigger or a rule on campaigns keeps it at scheduled."
     assert records.recipients(database, campaign) == {}
     assert records.events(database, campaign) == []
 
@@ -435,7 +435,7 @@ def test_a_status_that_a_trigger_keeps_is_an_error_without_an_event(
     )
     report = automation().launch()
     [error] = report["errors"]
-    assert error["error"] == "The status could not be set: a trigger on campaigns keeps it at scheduled."
+    assert error["error"] == "The status could not be set: a trigger or a rule on campaigns keeps it at scheduled."
     assert (report["campaigns"], records.events(database, campaign)) == ([], [])
 
 

@@ -137,6 +137,66 @@ def test_a_campaign_that_a_trigger_refuses(operator: Operator, service: Service)
     assert operator.findings() == []
 
 
+@pytest.mark.parametrize(
+    ("harm", "undoing", "words"),
+    [
+        (
+            "create rule keep as on update to campaigns where new.status = 'sending' do instead nothing",
+            "drop rule if exists keep on campaigns",
+            "a trigger or a rule on campaigns keeps it at scheduled. The rule keep on public.campaigns reads:",
+        ),
+        (
+            "create unique index one_each on campaign_recipients (status) where status = 'pending'",
+            "drop index if exists one_each",
+            "The unique index public.one_each on public.campaign_recipients reads: CREATE UNIQUE INDEX",
+        ),
+        (
+            "alter table campaign_recipients add constraint small check (organization_id is null) not valid",
+            "alter table campaign_recipients drop constraint if exists small",
+            "The constraint small on public.campaign_recipients reads: CHECK ((organization_id IS NULL)) NOT VALID.",
+        ),
+        (
+            "alter table campaign_recipients add tenant uuid;"
+            " alter table campaign_recipients alter tenant set default (current_setting('app.tenant'))::uuid",
+            "alter table campaign_recipients drop tenant",
+            "The default of public.campaign_recipients.tenant is (current_setting('app.tenant'::text))::uuid.",
+        ),
+    ],
+    ids=["rule", "unique index", "constraint", "default"],
+)
+def test_what_the_project_refuses_is_named_with_its_statement(
+    operator: Operator, service: Service, harm: LiteralString, undoing: LiteralString, words: str
+) -> None:
+    organization = service.organization()
+    service.factory.contacts(organization, 2)
+    campaign = service.factory.campaign(organization)
+    service.database.execute(harm)
+    try:
+        service.run()
+        finding = operator.finding()
+        assert words in finding["message"].replace("\n", " ")
+        statement, _, command = finding["remedy"].partition("take it away: ")[2].partition(" Then: ")
+        service.database.execute(statement.encode())
+        operator.follow(command)
+        assert launched(service, campaign)
+    finally:
+        service.database.execute(undoing)
+    assert operator.findings() == []
+
+
+def test_a_system_user_whose_role_does_not_suffice(operator: Operator, service: Service) -> None:
+    organization = service.factory.organization()
+    service.factory.member(organization, service.system_user, role="viewer")
+    service.factory.contact(organization)
+    campaign = service.factory.campaign(organization)
+    service.run()
+    for finding in operator.findings():
+        assert "update public.organization_members set role = 'member'" in finding["remedy"]
+    operator.follow(finding["remedy"])
+    assert launched(service, campaign)
+    assert operator.findings() == []
+
+
 def test_a_campaign_whose_ten_attempts_failed(operator: Operator, service: Service) -> None:
     campaign = service.due_campaign()
     with refused(service, campaign):
@@ -299,6 +359,12 @@ def test_a_campaign_that_no_one_calls_for(operator: Operator, service: Service) 
     [
         (lambda service: service.factory.campaign(service.organization(), due_in=None), "scheduled without a time"),
         (
+            lambda service: service.execute(
+                "update campaigns set scheduled_at = 'infinity' where id = %s", service.due_campaign()
+            ),
+            "scheduled without a time",
+        ),
+        (
             lambda service: service.factory.recipient(
                 service.factory.campaign(organization := service.organization(), due_in=timedelta(hours=1)),
                 service.factory.contact(organization),
@@ -308,7 +374,7 @@ def test_a_campaign_that_no_one_calls_for(operator: Operator, service: Service) 
         (lambda service: service.factory.contact(service.organization(), email="no address"), "malformed"),
         (lambda service: service.factory.contact(service.organization(), is_subscribed=None), "without is_subscribed"),
     ],
-    ids=["no time", "recipients", "malformed", "unknown"],
+    ids=["no time", "never", "recipients", "malformed", "unknown"],
 )
 def test_what_looks_wrong_is_a_warning(
     operator: Operator, service: Service, harm: Callable[[Service], object], words: str

@@ -28,6 +28,7 @@ NO_LACK: dict[str, Any] = {"is_cut": False, "lacking": 0, "named": []}
 ID = "77777777-7777-4777-8777-777777777777"
 NAMED = {"id": ID, "name": "Contoso"}
 TRIGGER = {
+    "kind": "trigger",
     "name": "quota",
     "table_name": "public.campaign_recipients",
     "function_name": "check_quota",
@@ -36,10 +37,30 @@ TRIGGER = {
 }
 STATUS_TRIGGER = TRIGGER | {"table_name": "public.campaigns", "name": "keep", "function_name": "keep_status"}
 CONSTRAINT = TRIGGER | {
+    "kind": "constraint",
     "name": "small",
     "function_name": None,
     "definition": "CHECK (false)",
     "statement": "alter table public.campaign_recipients drop constraint small;",
+}
+RULE = CONSTRAINT | {
+    "kind": "rule",
+    "name": "keep",
+    "table_name": "public.campaigns",
+    "definition": "CREATE RULE keep …;",
+    "statement": "drop rule keep on public.campaigns;",
+}
+INDEX_OF_THEIRS = CONSTRAINT | {
+    "kind": "unique index",
+    "name": "public.one_each",
+    "definition": "CREATE UNIQUE INDEX one_each …",
+    "statement": "drop index public.one_each;",
+}
+DEFAULT = CONSTRAINT | {
+    "kind": "default",
+    "name": "tenant",
+    "definition": "(current_setting('app.tenant'))::uuid",
+    "statement": "alter table public.campaign_recipients alter column tenant drop default;",
 }
 FEW: dict[str, Any] = {"contacts": 3, "is_sample": False, "organizations": []}
 INDEX = {"name": "campaign_runner_due_idx", "is_invalid": False, "command": "create index concurrently a on b (c);"}
@@ -70,7 +91,7 @@ def answer(errors: dict[str, str] | None = None, **facts: Any) -> dict[str, Any]
         "grants": [],
         "writing": None,
         "locks": [],
-        "guards": [TRIGGER, STATUS_TRIGGER, CONSTRAINT],
+        "guards": [TRIGGER, STATUS_TRIGGER, CONSTRAINT, RULE, INDEX_OF_THEIRS, DEFAULT],
         "indexes": [],
         "system_user": True,
         "memberships": NO_LACK,
@@ -181,7 +202,7 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
             "insert into public.profiles",
         ),
         (
-            {"memberships": {"is_cut": False, "lacking": 1, "named": [NAMED]}},
+            {"memberships": {"is_cut": False, "lacking": 1, "named": [NAMED | {"role": None}]}},
             *("problem", "memberships", "1 organization with scheduled campaigns, in which"),
             f"values ('{ID}', '{USER}', 'member');",
         ),
@@ -286,13 +307,13 @@ def test_what_is_wrong_is_one_finding_with_its_remedy(
             "backing_off",
             {"detail": "no\nin check_quota() line 3 at RAISE"},
             "The trigger quota on public.campaign_recipients runs check_quota().",
-            f"switch it off: {TRIGGER['statement']} Then: python -m runner retry {CAMPAIGN}",
+            f"Correct the trigger, or take it away: {TRIGGER['statement']} Then: python -m runner retry {CAMPAIGN}",
         ),
         (
             "needs_attention",
-            {"failed_with": "CR422", "last_error": "The status could not be set: a trigger on campaigns keeps it."},
-            "The trigger keep on public.campaigns runs keep_status().",
-            f"switch it off: {STATUS_TRIGGER['statement']} Then:",
+            {"failed_with": "CR422", "last_error": "The status: a trigger or a rule on campaigns keeps it."},
+            "The rule keep on public.campaigns reads: CREATE RULE keep ….",
+            f"take it away: {STATUS_TRIGGER['statement']} {RULE['statement']} Then:",
         ),
         (
             "backing_off",
@@ -301,7 +322,19 @@ def test_what_is_wrong_is_one_finding_with_its_remedy(
                 "last_error": "A check constraint refused a row (SQLSTATE 23514, constraint small).",
             },
             "The constraint small on public.campaign_recipients reads: CHECK (false).",
-            f"drop it: {CONSTRAINT['statement']} Then:",
+            f"Correct the constraint, or take it away: {CONSTRAINT['statement']} Then:",
+        ),
+        (
+            "backing_off",
+            {"failed_with": "23505", "last_error": "A constraint refused a row (constraint one_each)."},
+            "The unique index public.one_each on public.campaign_recipients reads: CREATE UNIQUE INDEX one_each ….",
+            f"Correct the unique index, or take it away: {INDEX_OF_THEIRS['statement']} Then:",
+        ),
+        (
+            "backing_off",
+            {"failed_with": "42704", "detail": 'unrecognized configuration parameter "app.tenant"'},
+            "The default of public.campaign_recipients.tenant is (current_setting('app.tenant'))::uuid.",
+            f"Correct the default, or take it away: {DEFAULT['statement']} Then:",
         ),
         ("backing_off", {"failed_with": "55P03"}, "due for 2 min", "End the transaction that holds the lock"),
         ("needs_attention", {}, "10 failed attempts, not tried again by itself.", f"python -m runner retry {CAMPAIGN}"),
@@ -466,7 +499,7 @@ def test_what_was_cut_is_not_told_as_the_whole(project: FakeApi) -> None:
     project.on(
         "doctor",
         answer(
-            memberships={"is_cut": True, "lacking": 1000, "named": [NAMED]},
+            memberships={"is_cut": True, "lacking": 1000, "named": [NAMED | {"role": None}]},
             audiences={"contacts": 100_000, "is_sample": True, "organizations": [shared, shared]},
         ),
     )

@@ -71,7 +71,7 @@ begin
     end if;
     select c.status::text into v_status from public.campaigns c where c.id = p_launch.campaign_id;
     if v_status is distinct from 'sending' then
-        raise exception 'The status could not be set: a trigger on campaigns keeps it at %.', coalesce(v_status, 'NULL')
+        raise exception 'The status could not be set: a trigger or a rule on campaigns keeps it at %.', coalesce(v_status, 'NULL')
             using errcode = 'CR422';
     end if;
 

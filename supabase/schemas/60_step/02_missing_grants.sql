@@ -42,7 +42,7 @@ begin
             and not has_function_privilege(p.oid, 'execute')
         union all
         select
-            format('the right to bypass the policies of %s', c.oid::regclass),
+            'the right to bypass the policies of ' || string_agg(c.oid::regclass::text, ', ' order by c.relname),
             format('alter role %I bypassrls;', current_user)
         from pg_catalog.pg_class c
         where c.relnamespace = 'public'::regnamespace
@@ -50,7 +50,8 @@ begin
                 'organizations', 'profiles', 'organization_members', 'contacts', 'campaigns', 'campaign_target_rules',
                 'campaign_recipients', 'contact_tags', 'contact_tag_assignments', 'activity_events'
             )
-            and row_security_active(c.oid);
+            and row_security_active(c.oid)
+        having count(*) > 0;
 end;
 $$;
 comment on function campaign_runner.missing_grants() is

@@ -36,6 +36,10 @@ as $$
                 'organizations', 'profiles', 'organization_members', 'contacts', 'campaigns', 'campaign_target_rules',
                 'campaign_recipients', 'contact_tags', 'contact_tag_assignments', 'activity_events'
             )
+            -- A trigger of the project may wait for any table.
+            or n.nspname <> 'pg_catalog' and exists (
+                select from campaign_runner.launches k where k.closed_at is null and k.failed_with in ('CR004', '55P03')
+            )
         )
         and c.relkind in ('r', 'p')
         and (
@@ -48,4 +52,5 @@ as $$
     limit 5
 $$;
 comment on function campaign_runner.blockers() is
-    'The sessions that hold a lock for which a step has to wait: on a whole table, or, for more than a minute, perhaps on rows.';
+    'The sessions that hold a lock for which a step has to wait: on a whole table, or, for more than a minute, perhaps on rows. Where '
+    'a lock has kept a campaign, the locks on other tables count as well.';

@@ -1,5 +1,5 @@
 create or replace function campaign_runner.guards()
-returns table (name text, table_name text, function_name text, definition text, statement text)
+returns table (kind text, name text, table_name text, function_name text, definition text, statement text)
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -16,10 +16,7 @@ declare
 begin
     return query
         select
-            t.tgname::text,
-            t.tgrelid::regclass::text,
-            p.proname::text,
-            pg_get_triggerdef(t.oid),
+            'trigger', t.tgname::text, t.tgrelid::regclass::text, p.proname::text, pg_get_triggerdef(t.oid),
             format('alter table %s disable trigger %I;', t.tgrelid::regclass, t.tgname)
         from pg_trigger t
         join pg_proc p on p.oid = t.tgfoid
@@ -29,16 +26,40 @@ begin
             and p.proname <> 'set_organization_of_campaign_recipient' -- of our own tables
         union all
         select
-            c.conname::text,
-            c.conrelid::regclass::text,
-            null,
-            pg_get_constraintdef(c.oid),
+            'rule', r.rulename::text, r.ev_class::regclass::text, null, pg_get_ruledef(r.oid),
+            format('drop rule %I on %s;', r.rulename, r.ev_class::regclass)
+        from pg_rewrite r
+        where r.ev_class = any (v_tables) and r.ev_enabled <> 'D'
+        union all
+        select
+            'constraint', c.conname::text, c.conrelid::regclass::text, null, pg_get_constraintdef(c.oid),
             format('alter table %s drop constraint %I;', c.conrelid::regclass, c.conname)
         from pg_constraint c
         where c.conrelid = any (v_tables) and c.contype = 'c'
+        union all
+        select
+            'unique index', i.indexrelid::regclass::text, i.indrelid::regclass::text, null, pg_get_indexdef(i.indexrelid),
+            case
+                when c.conname is null then format('drop index %s;', i.indexrelid::regclass)
+                else format('alter table %s drop constraint %I;', i.indrelid::regclass, c.conname)
+            end
+        from pg_index i
+        left join pg_constraint c on c.conindid = i.indexrelid and c.conrelid = i.indrelid and c.contype in ('u', 'x')
+        where i.indrelid = any (v_tables)
+            and (i.indisunique or i.indisexclusion)
+            and not i.indisprimary
+            -- The key that the runner needs.
+            and pg_get_indexdef(i.indexrelid) !~ '\((campaign_id, contact_id|contact_id, campaign_id)\)$'
+        union all
+        select
+            'default', a.attname::text, a.attrelid::regclass::text, null, pg_get_expr(d.adbin, d.adrelid),
+            format('alter table %s alter column %I drop default;', a.attrelid::regclass, a.attname)
+        from pg_attrdef d
+        join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
+        where d.adrelid = any (v_tables) and a.attgenerated = ''
         limit v_guards_at_most;
 end;
 $$;
 comment on function campaign_runner.guards() is
-    'The triggers and check constraints of the project that may refuse what the runner writes, each with the statement that '
-    'takes it away. A constraint has no function.';
+    'What of the project may refuse a row that the runner writes, each with the statement that takes it away: triggers (with '
+    'the function that they run), rules, check constraints, unique indexes, and the defaults of columns.';

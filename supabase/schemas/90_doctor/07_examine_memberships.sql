@@ -34,7 +34,20 @@ begin
         'lacking', cardinality(v_lacking),
         'named', (
             select coalesce(
-                jsonb_agg(jsonb_build_object('id', o.id, 'name', campaign_runner.organization_name(o.id)) order by o.id), '[]'
+                jsonb_agg(
+                    jsonb_build_object(
+                        'id', o.id,
+                        'name', campaign_runner.organization_name(o.id),
+                        'role', (
+                            select m.role::text
+                            from public.organization_members m
+                            where m.organization_id = o.id and m.user_id = p_system_user_id
+                            limit 1
+                        )
+                    )
+                    order by o.id
+                ),
+                '[]'
             )
             from unnest(v_lacking[1:5]) as o (id)
         )
@@ -42,4 +55,5 @@ begin
 end;
 $$;
 comment on function campaign_runner.examine_memberships(uuid, text[]) is
-    'The organizations with scheduled campaigns in which the system user has none of these roles.';
+    'The organizations with scheduled campaigns in which the system user has none of these roles, and its role '
+    'in the first of them.';
