@@ -2690,15 +2690,13 @@ comment on function campaign_runner.restart_reconcile(bigint) is
     'is at work on it.';
 
 
--- 50_launch/16_mark_sending.sql
+-- 50_launch/16_hold_campaign.sql
 
-create or replace function campaign_runner.mark_sending(
-    p_run_id uuid,
+create or replace function campaign_runner.hold_campaign(
     p_launch campaign_runner.launches,
-    p_system_user_id uuid,
     p_now timestamptz
 )
-returns void
+returns campaign_runner.rules
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -2706,34 +2704,13 @@ set row_security = off
 set enable_seqscan = off
 as $$
 declare
-    v_chunk campaign_runner.launch_chunks;
-    v_campaign record;
     v_is_locked boolean;
     v_rules campaign_runner.rules;
-    v_contacts bigint := 0;
-    v_inserted bigint := 0;
-    v_excluded jsonb := '{}';
-    v_excluded_countries text[] := '{}';
-    v_recipient_count bigint;
-    v_status text;
 begin
-    -- All that takes time comes before the campaign is locked.
-    for v_chunk in select * from campaign_runner.launch_chunks s where s.launch_id = p_launch.id loop
-        v_contacts := v_contacts + v_chunk.contacts;
-        v_inserted := v_inserted + v_chunk.inserted;
-        v_excluded := campaign_runner.add_counts(v_excluded, v_chunk.excluded);
-        v_excluded_countries := v_excluded_countries || v_chunk.excluded_countries;
-    end loop;
-    select count(*) into v_recipient_count
-    from public.campaign_recipients r
-    where r.campaign_id = p_launch.campaign_id;
-
     -- An edit of the campaign or its rules at this moment wins: do not wait, come back.
     perform from public.campaigns c where c.id = p_launch.campaign_id for no key update skip locked;
     v_is_locked := found;
-    select d.organization_id, d.name into v_campaign
-    from campaign_runner.due_campaigns(array[p_launch.campaign_id], p_now) d;
-    if not found then
+    if not exists (select from campaign_runner.due_campaigns(array[p_launch.campaign_id], p_now)) then
         raise exception 'the campaign is not due any more' using errcode = 'CR001';
     end if;
     if not v_is_locked then
@@ -2752,7 +2729,52 @@ begin
     if p_launch.rules_hash is distinct from v_rules.hash then
         raise exception 'schedule or rules were changed' using errcode = 'CR001';
     end if;
+    return v_rules;
+end;
+$$;
+comment on function campaign_runner.hold_campaign(campaign_runner.launches, timestamptz) is
+    'Locks the campaign and its rules to the end of the transaction, if they are still those that the launch worked by. '
+    'Returns the rules. Raises CR004 where another transaction has locked them, CR001 where they were changed.';
 
+
+-- 50_launch/17_mark_sending.sql
+
+create or replace function campaign_runner.mark_sending(
+    p_run_id uuid,
+    p_launch campaign_runner.launches,
+    p_system_user_id uuid,
+    p_now timestamptz
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set row_security = off
+set enable_seqscan = off
+as $$
+declare
+    v_chunk campaign_runner.launch_chunks;
+    v_rules campaign_runner.rules;
+    v_contacts bigint := 0;
+    v_inserted bigint := 0;
+    v_excluded jsonb := '{}';
+    v_excluded_countries text[] := '{}';
+    v_recipient_count bigint;
+    v_status text;
+    v_name text;
+begin
+    -- All that takes time comes before the campaign is locked.
+    for v_chunk in select * from campaign_runner.launch_chunks s where s.launch_id = p_launch.id loop
+        v_contacts := v_contacts + v_chunk.contacts;
+        v_inserted := v_inserted + v_chunk.inserted;
+        v_excluded := campaign_runner.add_counts(v_excluded, v_chunk.excluded);
+        v_excluded_countries := v_excluded_countries || v_chunk.excluded_countries;
+    end loop;
+    select count(*) into v_recipient_count
+    from public.campaign_recipients r
+    where r.campaign_id = p_launch.campaign_id;
+
+    v_rules := campaign_runner.hold_campaign(p_launch, p_now);
     if exists (
         select from pg_attribute a
         where a.attrelid = 'public.campaigns'::regclass
@@ -2763,7 +2785,9 @@ begin
     else
         perform campaign_runner.set_sending(p_launch.campaign_id);
     end if;
-    select c.status::text into v_status from public.campaigns c where c.id = p_launch.campaign_id;
+    select c.status::text, coalesce(c.name::text, '') into v_status, v_name
+    from public.campaigns c
+    where c.id = p_launch.campaign_id;
     if v_status is distinct from 'sending' then
         raise exception 'The status could not be set: a trigger or a rule on campaigns keeps it at %.', coalesce(v_status, 'NULL')
             using errcode = 'CR422';
@@ -2771,11 +2795,11 @@ begin
 
     if to_regclass('public.activity_events') is not null then
         perform campaign_runner.insert_event(
-            v_campaign.organization_id,
+            v_rules.organization_id,
             p_system_user_id,
             jsonb_build_object(
                 'campaign_id', p_launch.campaign_id,
-                'name', v_campaign.name,
+                'name', v_name,
                 'run_id', p_run_id,
                 'previous_status', 'scheduled',
                 'new_status', 'sending',
@@ -2789,7 +2813,7 @@ begin
     set
         state = 'launched',
         closed_at = clock_timestamp(),
-        campaign_name = v_campaign.name,
+        campaign_name = v_name,
         run_id = p_run_id,
         system_user_id = p_system_user_id,
         late_by = case when isfinite(l.scheduled_at) then p_now - l.scheduled_at end,
@@ -2808,12 +2832,11 @@ begin
 end;
 $$;
 comment on function campaign_runner.mark_sending(uuid, campaign_runner.launches, uuid, timestamptz) is
-    'Sets the campaign to sending if it is still what the launch worked by, and writes the outcome. Raises CR004 '
-    'where another transaction has locked the campaign or its rules, CR001 where they were changed, CR422 where a '
-    'trigger keeps the status.';
+    'Sets the campaign to sending, and writes the outcome of its launch. Raises what hold_campaign() raises, and CR422 where '
+    'a trigger or a rule keeps the status.';
 
 
--- 50_launch/17_set_sending.sql
+-- 50_launch/18_set_sending.sql
 
 create or replace function campaign_runner.set_sending(
     p_campaign_id uuid
@@ -2833,7 +2856,7 @@ comment on function campaign_runner.set_sending(uuid) is
     'Sets the status of a scheduled campaign. Only for mark_sending().';
 
 
--- 50_launch/18_set_sending_and_time.sql
+-- 50_launch/19_set_sending_and_time.sql
 
 create or replace function campaign_runner.set_sending_and_time(
     p_campaign_id uuid,
@@ -2854,7 +2877,7 @@ comment on function campaign_runner.set_sending_and_time(uuid, timestamptz) is
     'Sets the status of a scheduled campaign, and when it was updated. Only for mark_sending().';
 
 
--- 50_launch/19_insert_event.sql
+-- 50_launch/20_insert_event.sql
 
 create or replace function campaign_runner.insert_event(
     p_organization_id uuid,
@@ -2876,7 +2899,7 @@ comment on function campaign_runner.insert_event(uuid, uuid, jsonb) is
     'Writes an activity event. Only for mark_sending().';
 
 
--- 50_launch/20_advance_launch.sql
+-- 50_launch/21_advance_launch.sql
 
 create or replace function campaign_runner.advance_launch(
     p_run_id uuid,
@@ -3874,7 +3897,51 @@ comment on function campaign_runner.preview_page(uuid, uuid, uuid, bigint, boole
     'and the first recipients. The next page begins at next_from, which is NULL after the last page.';
 
 
--- 70_preview/02_due_page.sql
+-- 70_preview/02_count_recipients.sql
+
+create or replace function campaign_runner.count_recipients(
+    p_campaign_id uuid,
+    p_organization_id uuid,
+    p_from uuid,
+    p_max_rows bigint,
+    p_deadline timestamptz,
+    out next_from uuid,
+    out contacts bigint,
+    out inserts bigint,
+    out recipients bigint
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+declare
+    v_rules constant campaign_runner.rules := campaign_runner.read_rules(p_campaign_id);
+    v_page record;
+begin
+    next_from := p_from;
+    contacts := 0;
+    inserts := 0;
+    recipients := 0;
+    loop
+        select * into v_page
+        from campaign_runner.preview_page(
+            p_campaign_id, p_organization_id, next_from, p_max_rows - contacts, true, 0, v_rules
+        );
+        next_from := v_page.next_from;
+        contacts := contacts + v_page.contacts;
+        inserts := inserts + v_page.inserts;
+        recipients := recipients + v_page.recipients;
+        exit when next_from is null or contacts >= p_max_rows or clock_timestamp() >= p_deadline;
+    end loop;
+end;
+$$;
+comment on function campaign_runner.count_recipients(uuid, uuid, uuid, bigint, timestamptz) is
+    'The outcome of a launch that generates, page by page, up to p_max_rows contacts or the deadline. The count goes on at '
+    'next_from, which is NULL after the last contact.';
+
+
+-- 70_preview/03_due_page.sql
 
 create or replace function campaign_runner.due_page(
     p_organization_id uuid,
@@ -3937,7 +4004,7 @@ comment on function campaign_runner.due_page(uuid, uuid, text[], timestamptz, uu
     'launch, and whether it is due and ready.';
 
 
--- 70_preview/03_preview.sql
+-- 70_preview/04_preview.sql
 
 create or replace function public.campaign_runner_preview(
     p_organization_id uuid,
@@ -3964,7 +4031,7 @@ declare
     v_rows_left bigint := greatest(p_max_rows, 1);
     v_due record;
     v_obstacle record;
-    v_page record;
+    v_counted record;
     -- The place where the previous call stopped, and its counts of that campaign. Callers get a text, since not every server
     -- in between passes an object on as an object.
     v_cursor constant jsonb := p_cursor::jsonb;
@@ -3973,7 +4040,6 @@ declare
     v_campaign_id uuid := coalesce((v_cursor ->> 'campaign_id')::uuid, '00000000-0000-0000-0000-000000000000');
     v_is_resumed boolean := v_cursor is not null;
     v_looked_at integer;
-    v_rules campaign_runner.rules;
     v_from uuid := v_cursor ->> 'from';
     v_inserts bigint := coalesce((v_cursor ->> 'inserts')::bigint, 0);
     v_recipients bigint := coalesce((v_cursor ->> 'recipients')::bigint, 0);
@@ -4024,20 +4090,16 @@ begin
             end if;
 
             if coalesce((v_due.launch).generates, campaign_runner.would_generate(v_due.campaign_id)) then
-                v_rules := campaign_runner.read_rules(v_due.campaign_id);
-                loop
-                    select * into v_page
-                    from campaign_runner.preview_page(
-                        v_due.campaign_id, v_due.organization_id, v_from, v_rows_left, true, 0, v_rules
-                    );
-                    v_inserts := v_inserts + v_page.inserts;
-                    v_recipients := v_recipients + v_page.recipients;
-                    v_rows_left := v_rows_left - v_page.contacts;
-                    v_from := v_page.next_from;
-                    exit when v_from is null;
-                    v_is_stopped := v_rows_left <= 0 or clock_timestamp() >= v_deadline;
-                    exit due_campaigns when v_is_stopped;
-                end loop;
+                select * into v_counted
+                from campaign_runner.count_recipients(
+                    v_due.campaign_id, v_due.organization_id, v_from, v_rows_left, v_deadline
+                );
+                v_inserts := v_inserts + v_counted.inserts;
+                v_recipients := v_recipients + v_counted.recipients;
+                v_rows_left := v_rows_left - v_counted.contacts;
+                v_from := v_counted.next_from;
+                v_is_stopped := v_from is not null;
+                exit due_campaigns when v_is_stopped;
             else
                 v_inserts := 0;
                 select count(*) into v_recipients
@@ -4072,7 +4134,7 @@ comment on function public.campaign_runner_preview(uuid, uuid, text[], integer, 
     'What a run would launch now, a bounded part of it in each call: pass the cursor that came back until it is null.';
 
 
--- 70_preview/04_unmatched_names.sql
+-- 70_preview/05_unmatched_names.sql
 
 create or replace function campaign_runner.unmatched_names(
     p_campaign_id uuid
@@ -4168,7 +4230,7 @@ comment on function campaign_runner.unmatched_names(uuid) is
     'and the tags that nobody has. Addresses beyond the first 10,000 are not looked up, but counted.';
 
 
--- 70_preview/05_unmatched_countries.sql
+-- 70_preview/06_unmatched_countries.sql
 
 create or replace function campaign_runner.unmatched_countries(
     p_organization_id uuid,
@@ -4212,7 +4274,7 @@ comment on function campaign_runner.unmatched_countries(uuid, text[], uuid, uuid
     'Those of the countries in which no contact of the range is.';
 
 
--- 70_preview/06_addresses.sql
+-- 70_preview/07_addresses.sql
 
 create or replace function campaign_runner.addresses(
     p_contact_ids uuid[]
@@ -4249,7 +4311,89 @@ comment on function campaign_runner.addresses(uuid[]) is
     'The e-mail addresses of contacts, or else their mobile numbers, in the order of the ids.';
 
 
--- 70_preview/07_preview_campaign.sql
+-- 70_preview/08_describe_preview.sql
+
+create or replace function campaign_runner.describe_preview(
+    p_campaign_id uuid,
+    p_counts jsonb,
+    p_system_user_id uuid,
+    p_system_user_roles text[],
+    p_max_lateness_minutes integer
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+declare
+    v_max_examined constant integer := 2000;
+    v_campaign record;
+    v_launch campaign_runner.launches;
+begin
+    select c.organization_id, c.name::text as name, c.status::text as status, c.scheduled_at into v_campaign
+    from public.campaigns c
+    where c.id = p_campaign_id;
+    select * into v_launch
+    from campaign_runner.launches l
+    where l.campaign_id = p_campaign_id and l.closed_at is null;
+
+    return jsonb_build_object(
+        'campaign_id', p_campaign_id,
+        'name', coalesce(v_campaign.name, ''),
+        'status', v_campaign.status,
+        'scheduled_at', case when isfinite(v_campaign.scheduled_at) then v_campaign.scheduled_at end,
+        'has_schedule', v_campaign.scheduled_at is not null,
+        'recipient_count', p_counts -> 'recipients',
+        'contacts', p_counts -> 'contacts',
+        'excluded', p_counts -> 'excluded',
+        'outsiders', p_counts -> 'orphaned',
+        'generates', p_counts -> 'generates',
+        'pages', p_counts -> 'pages',
+        'sample', campaign_runner.addresses(
+            array(select s::uuid from jsonb_array_elements_text(p_counts -> 'sample') s)
+        ),
+        'unmatched', campaign_runner.unmatched_names(p_campaign_id)
+            || jsonb_build_object('exclude_countries', p_counts -> 'countries'),
+        -- Without its index, each look for a twin would read all contacts.
+        'looks_wrong', case
+            when not exists (
+                select from campaign_runner.missing_indexes() m where m.index_name = 'campaign_runner_addresses_idx'
+            )
+                then to_jsonb(campaign_runner.examine_contacts(v_campaign.organization_id, v_max_examined))
+        end,
+        'system_user_exists', exists (select from public.profiles p where p.id = p_system_user_id),
+        'obstacles', to_jsonb(array(
+            select 'The campaign or its organization is deleted, archived or closed: the campaign is never due.'
+            where v_campaign.status = 'scheduled'
+                and v_campaign.scheduled_at <= now()
+                and not exists (select from campaign_runner.due_campaigns(array[p_campaign_id]))
+            union all
+            select o.message
+            from campaign_runner.obstacle(
+                v_campaign.organization_id, v_campaign.scheduled_at, v_launch,
+                p_system_user_id, p_system_user_roles,
+                case when v_campaign.status = 'scheduled' then p_max_lateness_minutes end, now()
+            ) o
+        )),
+        'launch', case when v_launch.id is not null then jsonb_build_object(
+            'state', v_launch.state,
+            'inserted', (
+                select coalesce(sum(s.inserted), 0) from campaign_runner.launch_chunks s where s.launch_id = v_launch.id
+            ),
+            'waits_because', case
+                when not campaign_runner.is_launch_ready(v_launch, p_system_user_id, p_system_user_roles, now())
+                    then v_launch.last_error
+            end
+        ) end
+    );
+end;
+$$;
+comment on function campaign_runner.describe_preview(uuid, jsonb, uuid, text[], integer) is
+    'The answer of a preview: the counts of all its pages, the campaign, what looks wrong, and what stands in its way.';
+
+
+-- 70_preview/09_preview_campaign.sql
 
 create or replace function public.campaign_runner_preview_campaign(
     p_campaign_id uuid,
@@ -4272,33 +4416,16 @@ declare
     v_first constant uuid := '00000000-0000-0000-0000-000000000000';
     v_last constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
     v_max_sample constant integer := 10;
-    v_max_examined constant integer := 2000;
-    v_campaign record;
-    v_launch campaign_runner.launches;
     v_cursor jsonb := p_cursor::jsonb;
     v_rules campaign_runner.rules;
     v_from uuid;
     v_generates boolean;
     v_page record;
-    v_contacts bigint;
-    v_recipients bigint;
-    v_orphaned bigint;
-    v_excluded jsonb;
     v_sample uuid[];
     v_countries text[];
-    v_pages integer;
+    v_counts jsonb;
 begin
     perform campaign_runner.hold_version();
-    select c.organization_id, c.name::text as name, c.status::text as status, c.scheduled_at into v_campaign
-    from public.campaigns c
-    where c.id = p_campaign_id;
-    if not found then
-        raise exception 'there is no such campaign' using errcode = 'CR410';
-    end if;
-    select * into v_launch
-    from campaign_runner.launches l
-    where l.campaign_id = p_campaign_id and l.closed_at is null;
-
     -- Pages that were evaluated by other rules do not add up with these: from the start.
     v_rules := campaign_runner.read_rules(p_campaign_id);
     if v_cursor ->> 'rules_hash' is distinct from v_rules.hash then
@@ -4308,7 +4435,9 @@ begin
     -- Decided by the first page, as a launch decides it once: should one begin meanwhile, its first recipients must not
     -- look like some that were there before it.
     v_generates := coalesce(
-        (v_cursor ->> 'generates')::boolean, v_launch.generates, campaign_runner.would_generate(p_campaign_id)
+        (v_cursor ->> 'generates')::boolean,
+        (select l.generates from campaign_runner.launches l where l.campaign_id = p_campaign_id and l.closed_at is null),
+        campaign_runner.would_generate(p_campaign_id)
     );
     v_sample := array(select s::uuid from jsonb_array_elements_text(v_cursor -> 'sample') s);
     v_countries := case
@@ -4316,7 +4445,7 @@ begin
         else array(
             select e
             from unnest(campaign_runner.text_array(
-                campaign_runner.rules_row(p_campaign_id, v_campaign.organization_id) -> 'exclude_countries'
+                campaign_runner.rules_row(p_campaign_id, v_rules.organization_id) -> 'exclude_countries'
             )) e
             where campaign_runner.fold(e) <> ''
         )
@@ -4324,83 +4453,34 @@ begin
 
     select * into v_page
     from campaign_runner.preview_page(
-        p_campaign_id, v_campaign.organization_id, v_from, p_max_rows, v_generates,
+        p_campaign_id, v_rules.organization_id, v_from, p_max_rows, v_generates,
         v_max_sample - cardinality(v_sample), v_rules
     );
-    v_contacts := coalesce((v_cursor ->> 'contacts')::bigint, 0) + v_page.contacts;
-    v_recipients := coalesce((v_cursor ->> 'recipients')::bigint, 0) + v_page.recipients;
-    v_orphaned := coalesce((v_cursor ->> 'orphaned')::bigint, 0) + v_page.orphaned;
-    v_excluded := campaign_runner.add_counts(coalesce(v_cursor -> 'excluded', '{}'), v_page.excluded);
-    v_sample := v_sample || v_page.sample;
-    v_pages := coalesce((v_cursor ->> 'pages')::integer, 0) + 1;
     v_countries := campaign_runner.unmatched_countries(
-        v_campaign.organization_id, v_countries, v_from, coalesce(v_page.next_from, v_last)
+        v_rules.organization_id, v_countries, v_from, coalesce(v_page.next_from, v_last)
     );
-
-    if v_page.next_from is not null then
-        return jsonb_build_object(
-            'contacts', v_contacts,
-            'preview', null,
-            'cursor', jsonb_build_object(
-                'rules_hash', v_rules.hash, 'from', v_page.next_from, 'generates', v_generates,
-                'contacts', v_contacts, 'recipients', v_recipients, 'orphaned', v_orphaned, 'excluded', v_excluded,
-                'sample', to_jsonb(v_sample), 'countries', to_jsonb(v_countries), 'pages', v_pages
-            )::text
-        );
-    end if;
-
+    v_counts := jsonb_build_object(
+        'generates', v_generates,
+        'contacts', coalesce((v_cursor ->> 'contacts')::bigint, 0) + v_page.contacts,
+        'recipients', coalesce((v_cursor ->> 'recipients')::bigint, 0) + v_page.recipients,
+        'orphaned', coalesce((v_cursor ->> 'orphaned')::bigint, 0) + v_page.orphaned,
+        'excluded', campaign_runner.add_counts(coalesce(v_cursor -> 'excluded', '{}'), v_page.excluded),
+        'sample', to_jsonb(v_sample || v_page.sample),
+        'countries', to_jsonb(v_countries),
+        'pages', coalesce((v_cursor ->> 'pages')::integer, 0) + 1
+    );
     return jsonb_build_object(
-        'contacts', v_contacts,
-        'cursor', null,
-        'preview', jsonb_build_object(
-            'campaign_id', p_campaign_id,
-            'name', coalesce(v_campaign.name, ''),
-            'status', v_campaign.status,
-            'scheduled_at', case when isfinite(v_campaign.scheduled_at) then v_campaign.scheduled_at end,
-            'has_schedule', v_campaign.scheduled_at is not null,
-            'recipient_count', v_recipients,
-            'contacts', v_contacts,
-            'excluded', v_excluded,
-            'sample', campaign_runner.addresses(v_sample),
-            'unmatched',
-                campaign_runner.unmatched_names(p_campaign_id) || jsonb_build_object('exclude_countries', v_countries),
-            -- Without its index, each look for a twin would read all contacts.
-            'looks_wrong', case
-                when not exists (
-                    select from campaign_runner.missing_indexes() m where m.index_name = 'campaign_runner_addresses_idx'
+        'contacts', v_counts -> 'contacts',
+        'cursor', case
+            when v_page.next_from is not null
+                then (v_counts || jsonb_build_object('rules_hash', v_rules.hash, 'from', v_page.next_from))::text
+        end,
+        'preview', case
+            when v_page.next_from is null
+                then campaign_runner.describe_preview(
+                    p_campaign_id, v_counts, p_system_user_id, p_system_user_roles, p_max_lateness_minutes
                 )
-                    then to_jsonb(campaign_runner.examine_contacts(v_campaign.organization_id, v_max_examined))
-            end,
-            'outsiders', v_orphaned,
-            'generates', v_generates,
-            'pages', v_pages,
-            'system_user_exists', exists (select from public.profiles p where p.id = p_system_user_id),
-            'obstacles', to_jsonb(array(
-                select 'The campaign or its organization is deleted, archived or closed: the campaign is never due.'
-                where v_campaign.status = 'scheduled'
-                    and v_campaign.scheduled_at <= now()
-                    and not exists (select from campaign_runner.due_campaigns(array[p_campaign_id]))
-                union all
-                select o.message
-                from campaign_runner.obstacle(
-                    v_campaign.organization_id, v_campaign.scheduled_at, v_launch,
-                    p_system_user_id, p_system_user_roles,
-                    case when v_campaign.status = 'scheduled' then p_max_lateness_minutes end, now()
-                ) o
-            )),
-            'launch', case when v_launch.id is not null then jsonb_build_object(
-                'state', v_launch.state,
-                'inserted', (
-                    select coalesce(sum(s.inserted), 0)
-                    from campaign_runner.launch_chunks s
-                    where s.launch_id = v_launch.id
-                ),
-                'waits_because', case
-                    when not campaign_runner.is_launch_ready(v_launch, p_system_user_id, p_system_user_roles, now())
-                        then v_launch.last_error
-                end
-            ) end
-        )
+        end
     );
 end;
 $$;

@@ -107,6 +107,7 @@ CALLS: Mapping[str, LiteralString] = {
     "preview": "select public.campaign_runner_preview_campaign(:rich, :user, '{member}', 40)",
     "a preview's names": "select campaign_runner.unmatched_names(:rich)",
     "a preview's sample": "select campaign_runner.addresses(:ids)",
+    "a preview's end": "select campaign_runner.describe_preview(:rich, '{\"sample\": []}', :user, '{member}', null)",
     "dry run": "select public.campaign_runner_preview(:tenant, :user, '{member}', 40)",
     "health": "select public.campaign_runner_health(null, :user, '{member}')",
     "a total": "select campaign_runner.contact_count(:tenant)",

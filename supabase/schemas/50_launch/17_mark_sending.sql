@@ -13,8 +13,6 @@ set enable_seqscan = off
 as $$
 declare
     v_chunk campaign_runner.launch_chunks;
-    v_campaign record;
-    v_is_locked boolean;
     v_rules campaign_runner.rules;
     v_contacts bigint := 0;
     v_inserted bigint := 0;
@@ -22,6 +20,7 @@ declare
     v_excluded_countries text[] := '{}';
     v_recipient_count bigint;
     v_status text;
+    v_name text;
 begin
     -- All that takes time comes before the campaign is locked.
     for v_chunk in select * from campaign_runner.launch_chunks s where s.launch_id = p_launch.id loop
@@ -34,31 +33,7 @@ begin
     from public.campaign_recipients r
     where r.campaign_id = p_launch.campaign_id;
 
-    -- An edit of the campaign or its rules at this moment wins: do not wait, come back.
-    perform from public.campaigns c where c.id = p_launch.campaign_id for no key update skip locked;
-    v_is_locked := found;
-    select d.organization_id, d.name into v_campaign
-    from campaign_runner.due_campaigns(array[p_launch.campaign_id], p_now) d;
-    if not found then
-        raise exception 'the campaign is not due any more' using errcode = 'CR001';
-    end if;
-    if not v_is_locked then
-        raise exception 'the campaign is locked' using errcode = 'CR004';
-    end if;
-    if to_regclass('public.campaign_target_rules') is not null then
-        perform from public.campaign_target_rules r where r.campaign_id = p_launch.campaign_id for share skip locked;
-        if not found
-            and exists (select from public.campaign_target_rules r where r.campaign_id = p_launch.campaign_id)
-        then
-            raise exception 'the rules are locked' using errcode = 'CR004';
-        end if;
-    end if;
-    -- Read under the locks.
-    v_rules := campaign_runner.read_rules(p_launch.campaign_id);
-    if p_launch.rules_hash is distinct from v_rules.hash then
-        raise exception 'schedule or rules were changed' using errcode = 'CR001';
-    end if;
-
+    v_rules := campaign_runner.hold_campaign(p_launch, p_now);
     if exists (
         select from pg_attribute a
         where a.attrelid = 'public.campaigns'::regclass
@@ -69,7 +44,9 @@ begin
     else
         perform campaign_runner.set_sending(p_launch.campaign_id);
     end if;
-    select c.status::text into v_status from public.campaigns c where c.id = p_launch.campaign_id;
+    select c.status::text, coalesce(c.name::text, '') into v_status, v_name
+    from public.campaigns c
+    where c.id = p_launch.campaign_id;
     if v_status is distinct from 'sending' then
         raise exception 'The status could not be set: a trigger or a rule on campaigns keeps it at %.', coalesce(v_status, 'NULL')
             using errcode = 'CR422';
@@ -77,11 +54,11 @@ begin
 
     if to_regclass('public.activity_events') is not null then
         perform campaign_runner.insert_event(
-            v_campaign.organization_id,
+            v_rules.organization_id,
             p_system_user_id,
             jsonb_build_object(
                 'campaign_id', p_launch.campaign_id,
-                'name', v_campaign.name,
+                'name', v_name,
                 'run_id', p_run_id,
                 'previous_status', 'scheduled',
                 'new_status', 'sending',
@@ -95,7 +72,7 @@ begin
     set
         state = 'launched',
         closed_at = clock_timestamp(),
-        campaign_name = v_campaign.name,
+        campaign_name = v_name,
         run_id = p_run_id,
         system_user_id = p_system_user_id,
         late_by = case when isfinite(l.scheduled_at) then p_now - l.scheduled_at end,
@@ -114,6 +91,5 @@ begin
 end;
 $$;
 comment on function campaign_runner.mark_sending(uuid, campaign_runner.launches, uuid, timestamptz) is
-    'Sets the campaign to sending if it is still what the launch worked by, and writes the outcome. Raises CR004 '
-    'where another transaction has locked the campaign or its rules, CR001 where they were changed, CR422 where a '
-    'trigger keeps the status.';
+    'Sets the campaign to sending, and writes the outcome of its launch. Raises what hold_campaign() raises, and CR422 where '
+    'a trigger or a rule keeps the status.';

@@ -23,7 +23,7 @@ declare
     v_rows_left bigint := greatest(p_max_rows, 1);
     v_due record;
     v_obstacle record;
-    v_page record;
+    v_counted record;
     -- The place where the previous call stopped, and its counts of that campaign. Callers get a text, since not every server
     -- in between passes an object on as an object.
     v_cursor constant jsonb := p_cursor::jsonb;
@@ -32,7 +32,6 @@ declare
     v_campaign_id uuid := coalesce((v_cursor ->> 'campaign_id')::uuid, '00000000-0000-0000-0000-000000000000');
     v_is_resumed boolean := v_cursor is not null;
     v_looked_at integer;
-    v_rules campaign_runner.rules;
     v_from uuid := v_cursor ->> 'from';
     v_inserts bigint := coalesce((v_cursor ->> 'inserts')::bigint, 0);
     v_recipients bigint := coalesce((v_cursor ->> 'recipients')::bigint, 0);
@@ -83,20 +82,16 @@ begin
             end if;
 
             if coalesce((v_due.launch).generates, campaign_runner.would_generate(v_due.campaign_id)) then
-                v_rules := campaign_runner.read_rules(v_due.campaign_id);
-                loop
-                    select * into v_page
-                    from campaign_runner.preview_page(
-                        v_due.campaign_id, v_due.organization_id, v_from, v_rows_left, true, 0, v_rules
-                    );
-                    v_inserts := v_inserts + v_page.inserts;
-                    v_recipients := v_recipients + v_page.recipients;
-                    v_rows_left := v_rows_left - v_page.contacts;
-                    v_from := v_page.next_from;
-                    exit when v_from is null;
-                    v_is_stopped := v_rows_left <= 0 or clock_timestamp() >= v_deadline;
-                    exit due_campaigns when v_is_stopped;
-                end loop;
+                select * into v_counted
+                from campaign_runner.count_recipients(
+                    v_due.campaign_id, v_due.organization_id, v_from, v_rows_left, v_deadline
+                );
+                v_inserts := v_inserts + v_counted.inserts;
+                v_recipients := v_recipients + v_counted.recipients;
+                v_rows_left := v_rows_left - v_counted.contacts;
+                v_from := v_counted.next_from;
+                v_is_stopped := v_from is not null;
+                exit due_campaigns when v_is_stopped;
             else
                 v_inserts := 0;
                 select count(*) into v_recipients
