@@ -9,6 +9,7 @@ Each call is one transaction and is tried once; what may be tried again is raise
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import ssl
 import time
@@ -190,6 +191,7 @@ def _translated(error: APIError, status: int | None) -> RunnerError:
         return InvalidProject(
             f"The key's role lacks a privilege that the migrations grant ({code}): `python -m runner doctor` names it.",
             part="grants",
+            words=_named_object(error.message),
         )
     if code == "PGRST106":
         return InvalidProject(
@@ -209,7 +211,14 @@ def _translated(error: APIError, status: int | None) -> RunnerError:
         return Unreachable(
             f"Something between here and the database answered with a page and HTTP {code}: is SUPABASE_URL right?"
         )
-    return impaired(code) or DatabaseRefused(f"The database refused the call ({code[:20]!r}).")
+    return impaired(code) or DatabaseRefused(
+        f"The database refused the call ({code[:20]!r}): `python -m runner doctor` looks for the cause."
+    )
+
+
+def _named_object(message: str | None) -> str | None:
+    """Words of Postgres that name an object of the schema, and can hold no row data."""
+    return message if message and re.fullmatch(r"permission denied for \w+ [\w.]+", message) else None
 
 
 def impaired(code: str) -> Impaired | None:

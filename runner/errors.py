@@ -151,9 +151,11 @@ class InvalidProject(ConfigurationError):
         message: str | None = None,
         *,
         part: Literal["project", "key", "migrations", "grants", "schema"] = "project",
+        words: str | None = None,
     ) -> None:
         super().__init__(message)
         self.part = part  # what is wrong
+        self.words = words  # of the database: for the commands alone
 
 
 class DatabaseRefused(RunnerError):

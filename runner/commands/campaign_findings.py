@@ -26,6 +26,8 @@ def campaign_findings(facts: Facts, settings: Settings) -> Iterator[Finding]:
     try:
         health = read_health(settings, with_details=True)
     except RunnerError as error:
+        if facts.grants:
+            return  # the grants that are missing stand above
         yield Finding(
             "campaigns", "problem", f"The campaigns could not be looked at. {error}", "Correct what stands above."
         )
@@ -113,6 +115,6 @@ def _told(health: Health, kind: str, launch: OpenLaunch, refusing: Sequence[Guar
     who = f"{launch.name} {launch.campaign_id} {whose(launch)}"
     if kind == "taken_over":
         written = f"{launch.recipients_inserted:,} recipients were written"
-        return f"{who}: a person set the campaign to sending before its audience was complete; {written}."
+        return f"{who}: a person set the campaign to sending before its audience was complete; {written}, and stay."
     since = stuck_because(health, launch, waits_for_a_person=kind in ("needs_attention", "held"))
     return " ".join([f"{who}: {since}.", *refusal(launch, map(guards.description, refusing))])

@@ -27,6 +27,12 @@ class Named(BaseModel):
     name: StrictStr | None
 
 
+class NamedCampaign(Named):
+    """A campaign. `because`: why it is named, where that differs from campaign to campaign."""
+
+    because: StrictStr | None = None
+
+
 class Lack(BaseModel):
     """How many lack something, and the first of them. `is_cut`: not all were looked at."""
 
@@ -34,7 +40,7 @@ class Lack(BaseModel):
 
     is_cut: StrictBool
     lacking: int = Field(ge=0, strict=True)
-    named: tuple[Named, ...]
+    named: tuple[NamedCampaign, ...]
 
 
 class Tenant(Named):
@@ -43,9 +49,13 @@ class Tenant(Named):
     role: StrictStr | None
 
 
-class Memberships(Lack):
-    """The organizations in which the system user may not act."""
+class Memberships(BaseModel):
+    """How many organizations the system user may not act for, and the first of them. `is_cut`: as for a Lack."""
 
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    is_cut: StrictBool
+    lacking: int = Field(ge=0, strict=True)
     named: tuple[Tenant, ...]
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from runner.commands import guards
-from runner.commands.facts import Audiences, Blocker, Closed, DoctorResult, Facts, Memberships, Named
+from runner.commands.facts import Audiences, Blocker, Closed, DoctorResult, Facts, Lack, Memberships
 from runner.commands.finding import Finding, found
 from runner.commands.memberships import membership_statement
 from runner.commands.terminal import counted, duration
@@ -28,7 +28,7 @@ MIGRATION = "20261124009900"  # the last one of supabase/migrations, which this 
 CLOCK_SECONDS = 5.0  # more difference than this is worth a word
 CALL_SECONDS = 600.0  # longer without a call than this, too
 
-_LOCKED = "55P03"
+_LOCKED, _UNPRIVILEGED = "55P03", "42501"
 # What a check is called, where the fact has another name.
 _CHECKS = {
     "version": "migrations",
@@ -36,6 +36,12 @@ _CHECKS = {
     "grants": "privileges",
     "system_user": "system user",
     "tenants": "schedules",
+    "closed": "schedules",
+    "nobody": "launches",
+    "dropped": "launches",
+    "unmatched": "launches",
+    "functions": "migrations",
+    "guards": "campaigns",
     "audiences": "contacts",
     "last_call": "calls",
 }
@@ -91,6 +97,8 @@ def unreachable(error: RunnerError) -> Finding:
     if isinstance(error, InvalidProject):
         kinds = {"key": "key", "migrations": "missing_functions", "grants": "closed", "schema": "schema"}
         trouble = kinds.get(error.part, "foreign")
+        if error.words is not None:
+            return found(trouble, f"The key's role lacks a privilege. In the words of the source: {error.words}.")
     elif isinstance(error, Nonsense):
         trouble = "old_functions"
     elif isinstance(error, StatementTimeout):
@@ -119,10 +127,12 @@ def database_findings(answer: DoctorResult, settings: Settings) -> Iterator[Find
         yield Finding("privileges", "ok", "The key's role may read, write and execute what it has to.")
     if facts.writing == "25006":
         yield found("read_only", "The database is read-only (SQLSTATE 25006).", database="postgres")
+    elif facts.writing == _UNPRIVILEGED:
+        pass  # the grant that is missing stands above
     elif facts.writing is not None:
         yield found("unwritable", f"The database refuses to write (SQLSTATE {facts.writing}).")
     elif "writing" not in answer.errors:
-        yield Finding("writing", "ok", "The database accepts a row, which was undone.")
+        yield Finding("writing", "ok", "The database is not read-only: a row of the ledger was written, and undone.")
     for blocker in facts.locks or ():
         yield found("lock", _blocker(blocker), pid=blocker.pid)
     if facts.locks == ():
@@ -143,11 +153,13 @@ def database_findings(answer: DoctorResult, settings: Settings) -> Iterator[Find
 
 
 def _failed_looks(answer: DoctorResult) -> Iterator[Finding]:
-    locked = [_CHECKS.get(check, check) for check, code in answer.errors.items() if code == _LOCKED]
-    if locked:
-        yield found("locked_look", f"A lock on a table hid what these checks look at: {', '.join(locked)}.")
+    causes = {_LOCKED: ("locked_look", "A lock"), _UNPRIVILEGED: ("unprivileged_look", "The lack of a privilege")}
+    for cause, (trouble, what) in causes.items():
+        kept = {_CHECKS.get(check, check): None for check, code in answer.errors.items() if code == cause}
+        if kept:
+            yield found(trouble, f"{what} kept the doctor from looking at these: {', '.join(kept)}.")
     for check, code in answer.errors.items():
-        if code != _LOCKED:
+        if code not in causes:
             kind = TROUBLES["missing_functions" if code.startswith("42") else "look"]
             name = _CHECKS.get(check, check)
             yield Finding(name, "problem", f"This could not be looked at (SQLSTATE {code}).", kind.remedy)
@@ -166,10 +178,12 @@ def _version(version: str | None) -> Finding:
 def _blocker(blocker: Blocker) -> str:
     what = "rows of " if blocker.mode in ("RowShareLock", "RowExclusiveLock") else ""
     since = "" if blocker.seconds is None else f" for {duration(blocker.seconds)}"
-    who = [f"pid {blocker.pid}", blocker.application, blocker.role, blocker.state]
+    program = f"program {blocker.application}" if blocker.application else None
+    role = f"user {blocker.role}" if blocker.role else None
+    who = [f"pid {blocker.pid}", program, role, blocker.state]
     return (
-        f"A transaction ({', '.join(each for each in who if each)}){since} holds {blocker.mode} on "
-        f"{what}{', '.join(blocker.tables)}."
+        f"A transaction ({', '.join(each for each in who if each)}) has locked {what}"
+        f"{', '.join(blocker.tables)}{since} ({blocker.mode})."
     )
 
 
@@ -186,7 +200,7 @@ def _system_user(facts: Facts, settings: Settings) -> Iterator[Finding]:
         yield found(
             "membership",
             f"{number} with scheduled campaigns, in which the system user has none of the roles "
-            f"{', '.join(settings.system_user_roles)}: {_tenants(lack)}.",
+            f"{', '.join(settings.system_user_roles)}: {_tenants(lack)}.{_other_user(facts, settings)}",
             statement=membership_statement(lack.named[0].id, settings, is_member=lack.named[0].role is not None),
         )
     elif lack is not None:
@@ -201,7 +215,7 @@ def _lists(facts: Facts) -> Iterator[Finding]:
         (
             "never_due",
             facts.closed,
-            "scheduled, but deleted or archived, or of an organization that is deleted or closed",
+            "scheduled and never due, as a campaign or its organization is deleted, archived or closed",
         ),
         ("recipients", facts.recipients, "scheduled with recipients that no launch wrote"),
         ("nobody", facts.nobody, "launched in the last 7 days without a recipient to mail"),
@@ -216,7 +230,7 @@ def _lists(facts: Facts) -> Iterator[Finding]:
             columns = lack.columns if isinstance(lack, Closed) else None
             first = " of the first one" if lack.lacking > 1 else ""
             because = f" ({', '.join(columns)}{first})" if columns else ""
-            named = _named(lack.named, lack.lacking)
+            named = _campaigns(lack)
             yield found(
                 trouble,
                 f"{number} {what}{because}: {named}.",
@@ -277,9 +291,19 @@ def _calls(facts: Facts, settings: Settings) -> Iterator[Finding]:
         theirs = (call.system_user_id, call.system_user_roles, call.max_lateness_minutes)
         ours = (settings.system_user_id, settings.system_user_roles, settings.max_lateness_minutes)
         names = ("SYSTEM_USER_ID", "SYSTEM_USER_ROLES", "MAX_LATENESS_MINUTES")
-        differing = [name for name, a, b in zip(names, theirs, ours, strict=True) if a != b]
+        differing = [
+            f"The last call had the {name} {_setting(a)}, and this shell has {_setting(b)}."
+            for name, a, b in zip(names, theirs, ours, strict=True)
+            if a != b
+        ]
         if differing:
-            yield found("other_settings", f"The last call had another {', '.join(differing)} than this shell.")
+            yield found("other_settings", " ".join(differing))
+
+
+def _setting(value: object) -> str:
+    if value is None:
+        return "(not set)"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def clock_finding(difference: float) -> Finding:
@@ -287,6 +311,13 @@ def clock_finding(difference: float) -> Finding:
         return Finding("clocks", "ok", "This machine and the database agree about the time.")
     direction = "behind" if difference > 0 else "ahead of"
     return found("clock", f"This machine's clock is {abs(difference):.0f} s {direction} the database's.")
+
+
+def _other_user(facts: Facts, settings: Settings) -> str:
+    theirs = facts.last_call.system_user_id if facts.last_call else None
+    if theirs is None or theirs == settings.system_user_id:
+        return ""
+    return f" Is SYSTEM_USER_ID right? The last call had another one, {theirs}."
 
 
 def _tenants(lack: Memberships) -> str:
@@ -297,8 +328,12 @@ def _tenants(lack: Memberships) -> str:
     return _listed(shown, lack.lacking)
 
 
-def _named(named: Iterable[Named], number: int) -> str:
-    return _listed([f"{each.name or '(without a name)'} {each.id}" for each in named], number)
+def _campaigns(lack: Lack) -> str:
+    shown = [
+        f"{each.name or '(without a name)'} {each.id}" + (f" ({each.because})" if each.because else "")
+        for each in lack.named
+    ]
+    return _listed(shown, lack.lacking)
 
 
 def _listed(shown: Sequence[str], number: int) -> str:

@@ -66,6 +66,8 @@ def to_text(health: Health, max_lateness_minutes: int) -> str:
     for name, launches, needs_a_person in waiting:
         shown = [(each, _stuck(health, each, waits_for_a_person=needs_a_person)) for each in launches.campaigns]
         lines += _section(name, launches, shown)
+    if any(launches.count for _, launches, _ in waiting):
+        lines += ["", "Remedies: python -m runner doctor"]
     under_way = [(each, _under_way(health, each)) for each in health.generating.campaigns]
     lines += _section("Under way", health.generating, under_way)
     lines += _section(
@@ -107,6 +109,8 @@ def stuck_because(health: Health, launch: OpenLaunch, *, waits_for_a_person: boo
     if launch.next_attempt_at is not None:
         wait = (launch.next_attempt_at - health.checked_at).total_seconds()
         said.append(f"tried again in {duration(wait)}" if wait > 0 else "tried again by the next call")
+    elif launch.failed_with == "CR403":
+        said.append("tried again once the system user is a member with such a role")
     elif waits_for_a_person:
         said.append("not tried again by itself")
     return ", ".join(said)

@@ -130,7 +130,13 @@ TROUBLES = {
         "locks",
         "problem",
         "another transaction holds a lock on a table or on rows",
-        "Commit it, or end its session: select pg_terminate_backend({pid});",
+        "Commit it, or end its session, whose uncommitted work is lost: select pg_terminate_backend({pid});",
+    ),
+    "unprivileged_look": Trouble(
+        "privileges",
+        "problem",
+        "a check could not look, for want of a privilege",
+        "Grant what stands under privileges, and ask the doctor again.",
     ),
     "index": Trouble("indexes", "problem", "an index is missing or invalid", "{statement}"),
     "system_user": Trouble(
@@ -206,7 +212,8 @@ TROUBLES = {
         "campaigns",
         "problem",
         "a trigger, rule, constraint, unique index or default of the project refuses a campaign, or is too slow",
-        "Correct the {guard}, or take it away: {statement} Then: python -m runner retry {campaign_id}",
+        "Do what the {guard} asks for, or correct the {guard}. Or take it away, for all campaigns: {statement} "
+        "Then: python -m runner retry {campaign_id}",
     ),
     "see_tables": Trouble(
         "campaigns",

@@ -739,7 +739,7 @@ begin
         return false;
     end if;
     select case
-        when p.provolatile = 'v' then 'is volatile, and a dry run must not write: alter function '
+        when p.provolatile = 'v' then 'is volatile, and must only read: alter function '
             || 'public.campaign_runner_exclusions(uuid, uuid[]) stable'
         when p.proowner <> c.relowner then 'is not owned by the owner of contacts: alter function '
             || 'public.campaign_runner_exclusions(uuid, uuid[]) owner to ' || quote_ident(pg_get_userbyid(c.relowner))
@@ -3075,7 +3075,7 @@ begin
             and not has_function_privilege(p.oid, 'execute')
         union all
         select
-            'the right to bypass the policies of ' || string_agg(c.oid::regclass::text, ', ' order by c.relname),
+            'bypassrls, so the row level security holds for it of ' || string_agg(c.oid::regclass::text, ', ' order by c.relname),
             format('alter role %I bypassrls;', current_user)
         from pg_catalog.pg_class c
         where c.relnamespace = 'public'::regnamespace
@@ -5525,7 +5525,7 @@ begin
         union all
         select
             'rule', r.rulename::text, r.ev_class::regclass::text, null, pg_get_ruledef(r.oid),
-            format('drop rule %I on %s;', r.rulename, r.ev_class::regclass)
+            format('alter table %s disable rule %I;', r.ev_class::regclass, r.rulename)
         from pg_rewrite r
         where r.ev_class = any (v_tables) and r.ev_enabled <> 'D'
         union all
@@ -5725,7 +5725,39 @@ comment on function campaign_runner.examine_memberships(uuid, text[]) is
     'in the first of them.';
 
 
--- 90_doctor/08_examine_campaigns.sql
+-- 90_doctor/08_why_nobody.sql
+
+create or replace function campaign_runner.why_nobody(
+    p_campaign_id uuid
+)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+begin
+    return (
+        select case
+            when l.recipients_before > 0 then format('%s recipients were there before, none of them pending', l.recipients_before)
+            when l.contacts = 0 then 'the organization has no contacts'
+            else (
+                select string_agg(format('%s %s', x.value, x.key), ', ' order by x.value::bigint desc, x.key)
+                from jsonb_each_text(l.excluded) x
+            )
+        end
+        from campaign_runner.launches l
+        where l.campaign_id = p_campaign_id and l.state = 'launched'
+        order by l.id desc
+        limit 1
+    );
+end;
+$$;
+comment on function campaign_runner.why_nobody(uuid) is
+    'Why the last launch of the campaign has no recipient to mail: the contacts by the reason against them.';
+
+
+-- 90_doctor/09_examine_campaigns.sql
 
 create or replace function campaign_runner.examine_campaigns(
     p_check text
@@ -5798,7 +5830,17 @@ begin
         'is_cut', v_is_cut or cardinality(v_found) >= v_at_most,
         'lacking', cardinality(v_found),
         'named', (
-            select coalesce(jsonb_agg(jsonb_build_object('id', f.id, 'name', c.name::text) order by f.position), '[]')
+            select coalesce(
+                jsonb_agg(
+                    jsonb_build_object(
+                        'id', f.id,
+                        'name', c.name::text,
+                        'because', case when p_check = 'nobody' then campaign_runner.why_nobody(f.id) end
+                    )
+                    order by f.position
+                ),
+                '[]'
+            )
             from unnest(v_found[1:5]) with ordinality as f (id, position)
             left join public.campaigns c on c.id = f.id
         )
@@ -5837,7 +5879,7 @@ comment on function campaign_runner.examine_campaigns(text) is
     '(unmatched).';
 
 
--- 90_doctor/09_examine_audiences.sql
+-- 90_doctor/10_examine_audiences.sql
 
 create or replace function campaign_runner.examine_audiences()
 returns jsonb
@@ -5897,7 +5939,7 @@ comment on function campaign_runner.examine_audiences() is
     'needs is missing.';
 
 
--- 90_doctor/10_examine.sql
+-- 90_doctor/11_examine.sql
 
 create or replace function campaign_runner.examine(
     p_check text,
@@ -5984,7 +6026,7 @@ comment on function campaign_runner.examine(text, uuid, text[]) is
     'or last_call.';
 
 
--- 90_doctor/11_doctor.sql
+-- 90_doctor/12_doctor.sql
 
 create or replace function public.campaign_runner_doctor(
     p_system_user_id uuid,

@@ -38,7 +38,11 @@ def facts(run: Automation) -> Mapping[str, Any]:
 
 def named(*ids: UUID, name: str = "Campaign") -> dict[str, Any]:
     """What the doctor says of so many campaigns or organizations, all of which were looked at."""
-    return {"is_cut": False, "lacking": len(ids), "named": [{"id": str(each), "name": name} for each in ids]}
+    return {
+        "is_cut": False,
+        "lacking": len(ids),
+        "named": [{"id": str(each), "name": name, "because": None} for each in ids],
+    }
 
 
 @pytest.mark.every_version
@@ -88,7 +92,8 @@ def test_nothing_is_found_where_all_is_well(organization: UUID, factory: Factory
                 {
                     "severity": "error",
                     "lack": "column public.contacts.country is missing",
-                    "remedy": "alter table public.contacts add column country text; -- or rename your own",
+                    "remedy": "alter table public.contacts add column country text;"
+                    " -- or rename one of yours: first_name, last_name, land",
                 }
             ],
         ),
@@ -245,9 +250,27 @@ def test_a_launch_to_nobody_and_one_past_an_exclusion_are_named(
     factory.campaign(organization)
     automation().launch()
     found = facts(automation())
-    assert found["nobody"] == named(nobody)
+    [empty] = found["nobody"]["named"]
+    assert (empty["id"], empty["because"]) == (str(nobody), "the organization has no contacts")
     assert found["unmatched"] == named(everybody)
     assert found["dropped"] == named()
+
+
+def test_a_launch_to_nobody_says_why(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    factory.contacts(organization, 3)
+    factory.contact(organization, email=None)
+    database.execute("update contacts set is_subscribed = false where email is not null")
+    campaign = factory.campaign(organization)
+    automation().launch()
+    [empty] = facts(automation())["nobody"]["named"]
+    assert (empty["id"], empty["because"]) == (str(campaign), "3 unsubscribed, 1 no_address")
+    factory.update("campaigns", campaign, status="scheduled")
+    factory.recipient(campaign, factory.contact(organization), status="sent")
+    automation().launch()
+    [_, empty] = facts(automation())["nobody"]["named"]
+    assert empty["because"] == "1 recipients were there before, none of them pending"
 
 
 def test_a_launch_whose_recipients_a_trigger_dropped_is_named_and_the_trigger_with_its_statement(
@@ -326,7 +349,7 @@ def test_the_right_to_bypass_policies_is_one_lack(automation: Automate, database
             [lack] = run.doctor()["facts"]["grants"]
         finally:
             superuser.execute("alter role service_role bypassrls")
-    assert lack["lack"].startswith("the right to bypass the policies of public.activity_events, public.campaign_")
+    assert lack["lack"].startswith("bypassrls, so the row level security holds for it of public.activity_events, ")
 
 
 def test_recipients_that_no_launch_wrote_are_named(organization: UUID, factory: Factory, automation: Automate) -> None:
@@ -432,9 +455,8 @@ def test_a_role_that_does_not_suffice_is_no_membership(
     organization = factory.organization()
     factory.member(organization, system_user, role="viewer")
     factory.campaign(organization)
-    lacking = named(organization, name="Organization")
-    lacking["named"][0]["role"] = "viewer"
-    assert facts(automation())["memberships"] == lacking
+    [lacking] = facts(automation())["memberships"]["named"]
+    assert lacking == {"id": str(organization), "name": "Organization", "role": "viewer"}
 
 
 def test_what_looks_wrong_in_contacts_is_counted(organization: UUID, factory: Factory, automation: Automate) -> None:

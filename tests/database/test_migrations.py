@@ -232,7 +232,7 @@ LACKS = {
         "No statement can mend that: give the view another name, and make the table public.organization_members."
     ),
     "column public.contact_tags.name is missing": (
-        "alter table public.contact_tags add column name text; -- or rename your own"
+        "alter table public.contact_tags add column name text; -- or rename one of yours: label, color"
     ),
     "column public.campaign_target_rules.include_tags is text, where text[] is needed": (
         "alter table public.campaign_target_rules alter column include_tags type text[] using include_tags::text[];"
@@ -254,25 +254,27 @@ LACKS = {
         "create unique index concurrently on public.campaign_target_rules (campaign_id);"
     ),
     "column public.contacts.country is missing": (
-        "alter table public.contacts add column country text; -- or rename your own"
+        "alter table public.contacts add column country text; -- or rename one of yours: phone, custom_fields"
     ),
     "column public.contact_tag_assignments.tag_id is missing": (
-        "alter table public.contact_tag_assignments add column tag_id uuid; -- or rename your own"
+        "alter table public.contact_tag_assignments add column tag_id uuid; -- or rename one of yours: id, assigned_at"
     ),
     "column public.contacts.email is missing": (
-        "alter table public.contacts add column email text; -- or rename your own"
+        "alter table public.contacts add column email text; -- or rename one of yours: phone, custom_fields"
     ),
     "column public.activity_events.payload is missing": (
-        "alter table public.activity_events add column payload jsonb; -- or rename your own"
+        "alter table public.activity_events add column payload jsonb; -- or rename one of yours: source"
     ),
     "column public.contact_tag_assignments.contact_id is missing": (
-        "alter table public.contact_tag_assignments add column contact_id uuid; -- or rename your own"
+        "alter table public.contact_tag_assignments add column contact_id uuid;"
+        " -- or rename one of yours: id, assigned_at"
     ),
     "column public.campaigns.name is missing": (
-        "alter table public.campaigns add column name text; -- or rename your own"
+        "alter table public.campaigns add column name text;"
+        " -- or rename one of yours: subject, status_changes, recipients_total"
     ),
     "column public.contact_tags.organization_id is missing": (
-        "alter table public.contact_tags add column organization_id uuid; -- or rename your own"
+        "alter table public.contact_tags add column organization_id uuid; -- or rename one of yours: label, color"
     ),
     "column public.contacts.is_subscribed is text, where boolean is needed": (
         "alter table public.contacts alter column is_subscribed type boolean using is_subscribed::boolean;"

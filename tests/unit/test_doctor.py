@@ -180,7 +180,7 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
             *(
                 "problem",
                 "locks",
-                "(pid 4711, psql, postgres, idle in transaction) for 12 min holds RowExclusiveLock on ",
+                "program psql, user postgres, idle in transaction) has locked rows of public.campaigns for 12 min ",
             ),
             "select pg_terminate_backend(4711);",
         ),
@@ -240,7 +240,7 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
             *(
                 "warning",
                 "schedules",
-                "of an organization that is deleted or closed (organizations.is_active): Contoso",
+                "never due, as a campaign or its organization is deleted, archived or closed (organizations.is_active)",
                 "if it shall go out: update …",
             ),
         ),
@@ -279,7 +279,7 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
         ),
         (
             {"last_call": CALL | {"system_user_id": ID, "max_lateness_minutes": 5}},
-            *("warning", "calls", "another SYSTEM_USER_ID, MAX_LATENESS_MINUTES than this shell"),
+            *("warning", "calls", "The last call had the MAX_LATENESS_MINUTES 5, and this shell has (not set)."),
             "deploy.sh",
         ),
     ],
@@ -307,13 +307,13 @@ def test_what_is_wrong_is_one_finding_with_its_remedy(
             "backing_off",
             {"detail": "no\nin check_quota() line 3 at RAISE"},
             "The trigger quota on public.campaign_recipients runs check_quota().",
-            f"Correct the trigger, or take it away: {TRIGGER['statement']} Then: python -m runner retry {CAMPAIGN}",
+            f"for all campaigns: {TRIGGER['statement']} Then: python -m runner retry {CAMPAIGN}",
         ),
         (
             "needs_attention",
             {"failed_with": "CR422", "last_error": "The status: a trigger or a rule on campaigns keeps it."},
             "The rule keep on public.campaigns reads: CREATE RULE keep ….",
-            f"take it away: {STATUS_TRIGGER['statement']} {RULE['statement']} Then:",
+            f"take it away, for all campaigns: {STATUS_TRIGGER['statement']} {RULE['statement']} Then:",
         ),
         (
             "backing_off",
@@ -322,19 +322,19 @@ def test_what_is_wrong_is_one_finding_with_its_remedy(
                 "last_error": "A check constraint refused a row (SQLSTATE 23514, constraint small).",
             },
             "The constraint small on public.campaign_recipients reads: CHECK (false).",
-            f"Correct the constraint, or take it away: {CONSTRAINT['statement']} Then:",
+            f"correct the constraint. Or take it away, for all campaigns: {CONSTRAINT['statement']} Then:",
         ),
         (
             "backing_off",
             {"failed_with": "23505", "last_error": "A constraint refused a row (constraint one_each)."},
             "The unique index public.one_each on public.campaign_recipients reads: CREATE UNIQUE INDEX one_each ….",
-            f"Correct the unique index, or take it away: {INDEX_OF_THEIRS['statement']} Then:",
+            f"correct the unique index. Or take it away, for all campaigns: {INDEX_OF_THEIRS['statement']} Then:",
         ),
         (
             "backing_off",
             {"failed_with": "42704", "detail": 'unrecognized configuration parameter "app.tenant"'},
             "The default of public.campaign_recipients.tenant is (current_setting('app.tenant'))::uuid.",
-            f"Correct the default, or take it away: {DEFAULT['statement']} Then:",
+            f"correct the default. Or take it away, for all campaigns: {DEFAULT['statement']} Then:",
         ),
         ("backing_off", {"failed_with": "55P03"}, "due for 2 min", "End the transaction that holds the lock"),
         ("needs_attention", {}, "10 failed attempts, not tried again by itself.", f"python -m runner retry {CAMPAIGN}"),
@@ -394,7 +394,30 @@ def test_campaigns_that_cannot_be_looked_at_are_a_problem_and_hide_nothing_else(
 def test_looks_that_a_lock_keeps_are_one_finding(project: FakeApi) -> None:
     project.on("doctor", answer({"system_user": "55P03", "last_call": "55P03"}, system_user=None, last_call=None))
     [finding] = findings("problem")
-    assert finding["message"].endswith("hid what these checks look at: system user, calls.")
+    assert finding["message"].endswith("A lock kept the doctor from looking at these: system user, calls.")
+
+
+def test_looks_for_which_a_privilege_is_missing_are_one_finding(project: FakeApi) -> None:
+    grant = {"lack": "select on public.campaigns", "statement": "grant select on public.campaigns to service_role;"}
+    errors = {"closed": "42501", "nobody": "42501", "dropped": "42501"}
+    project.on("doctor", answer(errors, grants=[grant], writing="42501", closed=None, nobody=None, dropped=None))
+    [lack, kept] = findings("problem")
+    assert lack["remedy"] == grant["statement"]
+    assert kept["message"] == "The lack of a privilege kept the doctor from looking at these: schedules, launches."
+
+
+def test_another_system_user_than_that_of_the_last_call_is_named_beside_its_lack(project: FakeApi) -> None:
+    lack = {"is_cut": False, "lacking": 1, "named": [NAMED | {"role": None}]}
+    project.on("doctor", answer(memberships=lack, last_call=CALL | {"system_user_id": ID}))
+    [finding] = findings("problem")
+    assert finding["message"].endswith(f"Is SYSTEM_USER_ID right? The last call had another one, {ID}.")
+
+
+def test_the_words_of_a_missing_privilege_are_told(project: FakeApi) -> None:
+    words = "permission denied for schema campaign_runner"
+    project.on("doctor", refusal("42501", 403, words))
+    [finding] = findings("problem")
+    assert finding["message"].endswith(f"In the words of the source: {words}.")
 
 
 def test_a_name_in_the_environment_that_is_near_a_setting_is_pointed_out(

@@ -216,6 +216,8 @@ Failing: 1
     The database refused.
     In the words of the source: the quota of Ann is used up
 
+Remedies: python -m runner doctor
+
 Under way: 1
   Spring sale
     {CAMPAIGN}

@@ -22,13 +22,24 @@ as $$
         'error',
         format('column public.%s.%s is missing', c.table_name, c.column_name),
         format(
-            'alter table public.%I add column %I %s%s; -- or rename your own',
+            'alter table public.%I add column %I %s%s;%s',
             c.table_name, c.column_name, c.wanted,
             case
                 when c.column_name in ('is_active', 'is_subscribed') then ' not null default true'
                 when c.table_name = 'campaigns' and c.column_name = 'status' then ' not null default ''draft'''
                 when c.table_name = 'campaign_recipients' and c.column_name = 'status' then ' not null default ''pending'''
-            end
+            end,
+            (
+                select format(' -- or rename one of yours: %s', string_agg(quote_ident(a.attname), ', ' order by a.attnum))
+                from pg_attribute a
+                where a.attrelid = c.table_oid
+                    and a.attnum > 0
+                    and not a.attisdropped
+                    and a.attname not in ('mobile', 'deleted_at', 'archived_at', 'created_at', 'updated_at')
+                    and a.attname not in (
+                        select r.column_name from campaign_runner.required_columns() r where r.table_name = c.table_name
+                    )
+            )
         )
     from columns c
     -- Of the rules every column but the key may be absent: such a rule is not set.

@@ -81,6 +81,14 @@ begin
 
     return query
         select
+            'error',
+            'your function public.campaign_runner_exclusions is volatile, and may only read',
+            'alter function public.campaign_runner_exclusions(uuid, uuid[]) stable;'
+        from pg_proc p
+        where p.oid = to_regprocedure('public.campaign_runner_exclusions(uuid, uuid[])') and p.provolatile = 'v';
+
+    return query
+        select
             'warning',
             format('public.%s forces row level security on its owner', c.relname),
             format(

@@ -12,7 +12,7 @@ begin
         return false;
     end if;
     select case
-        when p.provolatile = 'v' then 'is volatile, and a dry run must not write: alter function '
+        when p.provolatile = 'v' then 'is volatile, and must only read: alter function '
             || 'public.campaign_runner_exclusions(uuid, uuid[]) stable'
         when p.proowner <> c.relowner then 'is not owned by the owner of contacts: alter function '
             || 'public.campaign_runner_exclusions(uuid, uuid[]) owner to ' || quote_ident(pg_get_userbyid(c.relowner))

@@ -42,7 +42,7 @@ begin
             and not has_function_privilege(p.oid, 'execute')
         union all
         select
-            'the right to bypass the policies of ' || string_agg(c.oid::regclass::text, ', ' order by c.relname),
+            'bypassrls, so the row level security holds for it of ' || string_agg(c.oid::regclass::text, ', ' order by c.relname),
             format('alter role %I bypassrls;', current_user)
         from pg_catalog.pg_class c
         where c.relnamespace = 'public'::regnamespace

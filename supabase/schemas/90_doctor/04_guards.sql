@@ -27,7 +27,7 @@ begin
         union all
         select
             'rule', r.rulename::text, r.ev_class::regclass::text, null, pg_get_ruledef(r.oid),
-            format('drop rule %I on %s;', r.rulename, r.ev_class::regclass)
+            format('alter table %s disable rule %I;', r.ev_class::regclass, r.rulename)
         from pg_rewrite r
         where r.ev_class = any (v_tables) and r.ev_enabled <> 'D'
         union all

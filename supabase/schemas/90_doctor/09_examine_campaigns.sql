@@ -69,7 +69,17 @@ begin
         'is_cut', v_is_cut or cardinality(v_found) >= v_at_most,
         'lacking', cardinality(v_found),
         'named', (
-            select coalesce(jsonb_agg(jsonb_build_object('id', f.id, 'name', c.name::text) order by f.position), '[]')
+            select coalesce(
+                jsonb_agg(
+                    jsonb_build_object(
+                        'id', f.id,
+                        'name', c.name::text,
+                        'because', case when p_check = 'nobody' then campaign_runner.why_nobody(f.id) end
+                    )
+                    order by f.position
+                ),
+                '[]'
+            )
             from unnest(v_found[1:5]) with ordinality as f (id, position)
             left join public.campaigns c on c.id = f.id
         )
