@@ -299,7 +299,7 @@ def test_a_table_that_a_person_locks(operator: Operator, service: Service) -> No
         assert doctor.exit_code == 1
         problems = [each for each in json.loads(doctor.stdout)["findings"] if each["severity"] == "problem"]
         [lock] = [each for each in problems if each["message"].startswith("A transaction (")]
-        assert f"(pid {person.info.backend_pid}, psql of Ann, " in lock["message"]
+        assert f"(pid {person.info.backend_pid}, program psql of Ann, " in lock["message"]
         assert "idle in transaction" in lock["message"]
         operator.follow(lock["remedy"])
         with pytest.raises(psycopg.OperationalError):
