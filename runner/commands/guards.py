@@ -32,7 +32,7 @@ def _is_named(guard: Guard, words: str) -> bool:
     if guard.function_name:
         return re.search(rf"\b{re.escape(guard.function_name)}\(", words) is not None
     if guard.kind == "default":  # Postgres names what the expression asked for, and not the column
-        return any(name in guard.definition for name in re.findall(r'"([^"]+)"', words))
+        return any(f"'{name}'" in guard.definition for name in re.findall(r'"([^"]+)"', words))
     return re.search(rf"constraint {re.escape(guard.name.rpartition('.')[2])}\b", words) is not None
 
 

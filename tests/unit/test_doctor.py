@@ -305,7 +305,7 @@ def test_what_is_wrong_is_one_finding_with_its_remedy(
         ),
         (
             "backing_off",
-            {"detail": "no\nin check_quota() line 3 at RAISE"},
+            {"detail": 'null value in column "app"\nin check_quota() line 3 at RAISE'},
             "The trigger quota on public.campaign_recipients runs check_quota().",
             f"for all campaigns: {TRIGGER['statement']} Then: python -m runner retry {CAMPAIGN}",
         ),
