@@ -49,6 +49,7 @@ REACHED_BY_NO_CALL = {
     "record_failure",
     "restart_reconcile",
     "set_sending",
+    "why_nobody",
     "set_organization_of_campaign_recipient",
     "set_organization_of_contact_tag_assignment",
 }
