@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from runner.commands import guards
@@ -99,14 +100,18 @@ def _trouble(kind: str, launch: OpenLaunch, refusing: Sequence[Guard], facts: Fa
         return "locked"
     if kind in ("failing", "needs_attention"):
         # The statement that stands under tables keeps the constraint.
-        if _stands_under_tables(refusing, facts):
+        if _stands_under_tables(launch, refusing, facts):
             return "see_tables"
         if refusing:
             return "refused_by_guard"
     return kind
 
 
-def _stands_under_tables(refusing: Sequence[Guard], facts: Facts) -> bool:
+def _stands_under_tables(launch: OpenLaunch, refusing: Sequence[Guard], facts: Facts) -> bool:
+    unfilled = re.search(r"table (\w+), column (\w+)", launch.last_error or "")
+    if unfilled:
+        column = f"column public.{unfilled[1]}.{unfilled[2]} "
+        return any(each.lack.startswith(column) for each in facts.requirements or ())
     told = [f"{each.lack} {each.remedy}" for each in facts.requirements or () if each.severity == "error"]
     return any(each.name in text for each in refusing for text in told) if refusing else bool(told)
 

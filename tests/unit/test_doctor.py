@@ -363,6 +363,15 @@ def test_a_failure_by_a_table_whose_remedy_stands_above_refers_to_it(project: Fa
     assert campaign["remedy"] == f"Correct what stands under tables. Then: python -m runner retry {CAMPAIGN}"
 
 
+def test_a_failure_by_a_column_that_no_one_fills_refers_to_tables(project: FakeApi) -> None:
+    lack = {"severity": "warning", "lack": "column public.campaign_recipients.kind must not be NULL", "remedy": "…"}
+    words = "A column that must not be empty (SQLSTATE 23502, table campaign_recipients, column kind)."
+    project.on("doctor", answer(requirements=[lack]))
+    project.on("health", health(backing_off=stuck(failed_with="23502", last_error=words)))
+    [campaign] = findings("problem")
+    assert campaign["remedy"].startswith("Correct what stands under tables. Then:")
+
+
 def test_the_words_of_the_source_are_told(project: FakeApi) -> None:
     project.on("health", health(backing_off=stuck(detail="the quota of your plan is used up")))
     [finding] = findings("problem")
