@@ -112,7 +112,7 @@ class StepResult(BaseModel):
     failed: int = Field(ge=0, strict=True)
     locked: int = Field(ge=0, strict=True)  # of those that failed, on a lock that has lasted for over a minute
     timed_out: StrictBool  # a statement timeout hit one campaign, and was undone for it alone
-    trouble: StrictStr | None  # the SQLSTATE with which the database refused to record a failure
+    unrecorded: StrictStr | None  # the SQLSTATE with which the database refused to record a failure
     to_report: StrictBool  # this run has outcomes in the ledger
 
     @property

@@ -67,10 +67,10 @@ class Run:
             "p_interface": INTERFACE,
         }
         result = self._database.call("campaign_runner_step", parameters, StepResult, timeout=self._deadline.timeout())
-        if result.trouble is not None:
+        if result.unrecorded is not None:
             # The launches of the step are committed, and the report names them.
-            raise impaired(result.trouble) or Impaired(
-                f"The database refuses to record failures (SQLSTATE {result.trouble[:5]!r})."
+            raise impaired(result.unrecorded) or Impaired(
+                f"The database refuses to record failures (SQLSTATE {result.unrecorded[:5]!r})."
             )
         return result
 

@@ -42,7 +42,7 @@ create table if not exists campaign_runner.launches (
     waiting text, -- NULL: ready
     next_attempt_at timestamptz, -- when a launch in backoff is ready again
     attempts integer not null default 0, -- that failed for the campaign's own reasons, since the last edit
-    troubled_at timestamptz, -- the first passing error, or error of the database, since the last progress
+    hindered_at timestamptz, -- the first passing error, or error of the database, since the last progress
     failed_with text, -- SQLSTATE
     failed_version text, -- the campaign as it was, see campaign_runner.version(): an edit makes the launch ready
     failed_rules_at tid, -- where the row of the rules was: a hint, see campaign_runner.rules_versions()

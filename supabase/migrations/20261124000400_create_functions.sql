@@ -2955,13 +2955,13 @@ begin
     end if;
 
     v_was_waiting := v_launch.waiting is not null;
-    if v_was_waiting or v_launch.troubled_at is not null or v_launch.failed_with is not null then
+    if v_was_waiting or v_launch.hindered_at is not null or v_launch.failed_with is not null then
         perform from campaign_runner.launches l where l.id = v_launch.id for update skip locked;
         if not found then
             raise exception 'another step is at work on the launch' using errcode = 'CR001';
         end if;
         update campaign_runner.launches l
-        set waiting = null, next_attempt_at = null, troubled_at = null, failed_with = null
+        set waiting = null, next_attempt_at = null, hindered_at = null, failed_with = null
         where l.id = v_launch.id;
     end if;
     v_rules := campaign_runner.read_rules(p_campaign_id);
@@ -3143,7 +3143,7 @@ declare
     -- A lock, a deadlock, a serialization failure; and a timeout where a smaller step may be in time.
     v_is_passing constant boolean := p_code in ('CR004', 'CR005', '55P03', '40P01', '40001');
     -- Connection, transaction, resources, operator, disk: perhaps the database's trouble, perhaps a trigger's.
-    v_is_trouble constant boolean := left(p_code, 2) in ('08', '25', '40', '53', '55', '57', '58', 'XX')
+    v_may_be_database constant boolean := left(p_code, 2) in ('08', '25', '40', '53', '55', '57', '58', 'XX')
         and p_code <> '57014' and not v_is_passing;
     v_launch campaign_runner.launches;
     v_attempts integer;
@@ -3166,26 +3166,26 @@ begin
     v_attempts := case when v_launch.failed_version is distinct from p_version then 0 else v_launch.attempts end;
     if v_is_passing then
         -- Not a failure of the campaign. It is told once it has lasted a minute.
-        v_is_reported := coalesce(v_launch.troubled_at < p_now - v_lasting_after, false);
+        v_is_reported := coalesce(v_launch.hindered_at < p_now - v_lasting_after, false);
         update campaign_runner.launches l
         set
-            troubled_at = coalesce(l.troubled_at, p_now),
+            hindered_at = coalesce(l.hindered_at, p_now),
             failed_with = case when v_is_reported then p_code else l.failed_with end,
             last_error = case when v_is_reported then p_message else l.last_error end,
             last_error_detail = case when v_is_reported then p_detail else l.last_error_detail end
         where l.id = v_launch.id;
-    elsif v_is_trouble and (
-        v_launch.troubled_at is null
+    elsif v_may_be_database and (
+        v_launch.hindered_at is null
         or not exists (
             select from campaign_runner.launches other
-            where other.closed_at > v_launch.troubled_at and other.state = 'launched' and other.id <> v_launch.id
+            where other.closed_at > v_launch.hindered_at and other.state = 'launched' and other.id <> v_launch.id
         )
     ) then
         -- Not counted, unless the database has launched others since.
         update campaign_runner.launches l
         set
             waiting = 'backoff', next_attempt_at = p_now + v_pushed_back_for,
-            troubled_at = coalesce(l.troubled_at, p_now), attempts = v_attempts, failed_with = p_code,
+            hindered_at = coalesce(l.hindered_at, p_now), attempts = v_attempts, failed_with = p_code,
             failed_version = p_version,
             last_error = p_message, last_error_detail = p_detail
         where l.id = v_launch.id;
@@ -3308,7 +3308,7 @@ create or replace function campaign_runner.try_to_record(
     p_detail text,
     p_now timestamptz,
     out is_recorded boolean,
-    out trouble text
+    out unrecorded text
 )
 language plpgsql
 volatile
@@ -3322,11 +3322,11 @@ begin
 exception
     when query_canceled or assert_failure or others then
         is_recorded := false;
-        trouble := sqlstate;
+        unrecorded := sqlstate;
 end;
 $$;
 comment on function campaign_runner.try_to_record(uuid, uuid, text, text, text, text, timestamptz) is
-    'Calls record_failure(), and catches what it raises: trouble is the SQLSTATE that kept the failure from being recorded.';
+    'Calls record_failure(), and catches what it raises: unrecorded is the SQLSTATE that kept the failure from being recorded.';
 
 
 -- 60_step/08_begin_step.sql
@@ -3429,7 +3429,7 @@ create or replace function campaign_runner.attempt_campaign(
     out reconciled bigint,
     out timed_out boolean,
     out is_locked boolean,
-    out trouble text
+    out unrecorded text
 )
 language plpgsql
 volatile
@@ -3487,7 +3487,7 @@ exception
         if timed_out and p_max_rows > v_smallest_step then
             v_code := 'CR005';
         end if;
-        select r.is_recorded, r.trouble into v_is_recorded, trouble
+        select r.is_recorded, r.unrecorded into v_is_recorded, unrecorded
         from campaign_runner.try_to_record(
             p_run_id, p_campaign_id, v_version, v_code,
             campaign_runner.explain_failure(v_code, v_message, v_table, v_column, v_constraint),
@@ -3510,7 +3510,7 @@ comment on function
 is
     'Advances a campaign by up to p_max_rows contacts, and records what fails. Outcome: launched, progressed and laid_out '
     'as of advance_launch(); busy, another step has the campaign or the failure was not recorded; gone; left, for a step that begins with this campaign; '
-    'failed. is_locked: by a transaction that is not ours. trouble: the SQLSTATE that kept the failure from being recorded.';
+    'failed. is_locked: by a transaction that is not ours. unrecorded: the SQLSTATE that kept the failure from being recorded.';
 
 
 -- 60_step/11_end_step.sql
@@ -3524,7 +3524,7 @@ create or replace function campaign_runner.end_step(
     p_campaigns_after_time timestamptz,
     p_campaigns_after_id uuid,
     p_launches_after_id uuid,
-    out trouble text
+    out unrecorded text
 )
 language plpgsql
 volatile
@@ -3549,13 +3549,13 @@ begin
 -- A failure would undo the launches of this step.
 exception
     when query_canceled or others then
-        trouble := sqlstate;
+        unrecorded := sqlstate;
 end;
 $$;
 comment on function
     campaign_runner.end_step(uuid, boolean, uuid, text[], integer, timestamptz, uuid, uuid)
 is
-    'Notes the run and the call. A position that is NULL stays. trouble: the SQLSTATE that kept both from being noted.';
+    'Notes the run and the call. A position that is NULL stays. unrecorded: the SQLSTATE that kept both from being noted.';
 
 
 -- 60_step/12_step.sql
@@ -3598,8 +3598,8 @@ declare
     v_is_laid_out boolean := false;
     v_timed_out boolean := false;
     v_is_first_step boolean;
-    v_trouble text;
-    v_end_trouble text;
+    v_unrecorded text;
+    v_end_unrecorded text;
 begin
     perform campaign_runner.begin_step(p_run_id, p_organization_id, p_system_user_id, p_interface);
     v_is_first_step := not exists (select from campaign_runner.runs r where r.id = p_run_id);
@@ -3618,7 +3618,7 @@ begin
             p_run_id, v_campaign_id, p_system_user_id, p_system_user_roles,
             v_rows_left::integer, v_contacts = 0, p_max_lateness_minutes, v_now
         );
-        v_trouble := coalesce(v_trouble, v_attempt.trouble);
+        v_unrecorded := coalesce(v_unrecorded, v_attempt.unrecorded);
         if v_attempt.outcome in ('launched', 'progressed', 'laid_out') then
             -- An empty audience costs something too, and a piece is never bigger than what was left.
             v_rows_left := v_rows_left - greatest(v_attempt.contacts, 1);
@@ -3650,7 +3650,7 @@ begin
         end if;
     end loop;
 
-    v_end_trouble := campaign_runner.end_step(
+    v_end_unrecorded := campaign_runner.end_step(
         p_run_id, v_contacts > 0 or v_launched + v_failed > 0,
         p_system_user_id, p_system_user_roles, p_max_lateness_minutes,
         v_work.campaigns_after_time, v_work.campaigns_after_id, v_work.launches_after_id
@@ -3666,14 +3666,14 @@ begin
         'launched', v_launched,
         'failed', v_failed,
         'timed_out', v_timed_out,
-        'trouble', coalesce(v_trouble, v_end_trouble),
+        'unrecorded', coalesce(v_unrecorded, v_end_unrecorded),
         'to_report', v_launched + v_failed > 0 or exists (select from campaign_runner.runs r where r.id = p_run_id)
     );
 end;
 $$;
 comment on function public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer, integer) is
     'One step of a run: works through up to p_max_rows contacts of due campaigns, launches what became complete, records '
-    'what failed, and says whether work is left. Safe to repeat. trouble: the SQLSTATE that kept a failure, or the run and '
+    'what failed, and says whether work is left. Safe to repeat. unrecorded: the SQLSTATE that kept a failure, or the run and '
     'the call, from being recorded; what the step did before stays. Raises what hold_version() and check_configuration() raise.';
 
 
@@ -3799,7 +3799,7 @@ begin
     ),
     freed as (
         update campaign_runner.launches l
-        set attempts = 0, waiting = null, next_attempt_at = null, troubled_at = null
+        set attempts = 0, waiting = null, next_attempt_at = null, hindered_at = null
         from waiting w
         where l.id = w.id
     )

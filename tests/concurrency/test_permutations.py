@@ -49,7 +49,7 @@ def test_claim_claim__the_second_run_leaves_a_claimed_campaign_alone(
     second = rival.step()
     run.commit()
 
-    assert (first["launched"], second["launched"], second["busy"], second["trouble"]) == (1, 0, 1, None)
+    assert (first["launched"], second["launched"], second["busy"], second["unrecorded"]) == (1, 0, 1, None)
     assert [c["campaign_id"] for c in run.report()["campaigns"]] == [str(campaign)]
     assert rival.report()["campaigns"] == []
     assert len(records.recipients(database, campaign)) == 100
@@ -94,7 +94,7 @@ def test_step_failure__a_failure_that_cannot_be_recorded_undoes_no_other_launch(
     factory.campaign(factory.organization(system_user))
 
     answer = rival.step()
-    assert (answer["launched"], answer["failed"], answer["busy"], answer["trouble"]) == (1, 0, 1, None)
+    assert (answer["launched"], answer["failed"], answer["busy"], answer["unrecorded"]) == (1, 0, 1, None)
     run.commit()
     assert rival.step()["failed"] == 1
     assert [error["campaign_id"] for error in rival.report()["errors"]] == [str(campaign)]
@@ -122,7 +122,7 @@ def test_claim_pause__a_campaign_paused_before_the_launch_stays_paused(
         "work_left": False, "laid_out": False, "busy": 0, "contacts": 0, "reconciled": 0, "launched": 0, "failed": 0,
         "locked": 0,
         "timed_out": False,
-        "trouble": None, "to_report": None
+        "unrecorded": None, "to_report": None
     }  # fmt: skip
     assert records.status(database, campaign) == "paused"
 

@@ -361,18 +361,20 @@ def test_a_failure_that_cannot_be_recorded_ends_the_step_and_undoes_no_launch(
     )
     run = automation()
     answers = [run.step() for _ in range(3)]
-    assert "53100" in {answer["trouble"] for answer in answers}
+    assert "53100" in {answer["unrecorded"] for answer in answers}
     assert sum(answer["launched"] for answer in answers) == 1
     assert records.status(database, good) == "sending"
     assert records.status(database, campaign) == "scheduled"
     assert all(launch["attempts"] == 0 for launch in records.launches(database, campaign))
 
 
-def test_a_step_with_trouble_is_a_call_all_the_same(campaign: UUID, automation: Automate, database: Connection) -> None:
+def test_a_step_that_cannot_record_a_failure_is_a_call_all_the_same(
+    campaign: UUID, automation: Automate, database: Connection
+) -> None:
     refuse(database, campaign, code="53100")
     database.execute("alter table campaign_runner.run_errors add constraint full_disk check (false) not valid")
     database.execute("update campaign_runner.last_call set at = '-infinity'")
-    assert automation().step()["trouble"] == "23514"
+    assert automation().step()["unrecorded"] == "23514"
     [call] = records.rows(database, "select at > '-infinity' as is_noted from campaign_runner.last_call")
     assert call["is_noted"]
 
@@ -473,7 +475,7 @@ def test_a_lock_of_another_transaction_is_named_once_it_has_lasted_a_minute(
         person.execute("update campaigns set name = name where id = %s", (campaign,))
         answer = automation().step()
         assert (answer["busy"], answer["failed"]) == (1, 0)
-        database.execute("update campaign_runner.launches set troubled_at = troubled_at - interval '2 minutes'")
+        database.execute("update campaign_runner.launches set hindered_at = hindered_at - interval '2 minutes'")
         run = automation()
         run.step()
         [error] = run.report()["errors"]

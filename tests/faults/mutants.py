@@ -357,7 +357,7 @@ MUTANTS = (
         "P6",
         "what may be the database's trouble counts as an attempt",
         FUNCTIONS,
-        "elsif v_is_trouble and (",
+        "elsif v_may_be_database and (",
         "elsif false and (",
         [FAILURES + "::test_what_may_be_the_databases_trouble_is_named_pushed_back_and_not_counted"],
     ),
@@ -716,11 +716,11 @@ MUTANTS = (
     ),
     Mutant(
         "P12",
-        "a step with trouble is no call",
+        "a step that cannot record a failure is no call",
         FUNCTIONS,
         "v_work.campaigns_after_id, v_work.launches_after_id\n    );\n",
-        "v_work.campaigns_after_id, v_work.launches_after_id\n    ) where v_trouble is null;\n",
-        ["tests/database/test_failures.py::test_a_step_with_trouble_is_a_call_all_the_same"],
+        "v_work.campaigns_after_id, v_work.launches_after_id\n    ) where v_unrecorded is null;\n",
+        ["tests/database/test_failures.py::test_a_step_that_cannot_record_a_failure_is_a_call_all_the_same"],
     ),
     Mutant(
         "P12",

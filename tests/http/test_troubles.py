@@ -314,7 +314,7 @@ def test_a_row_that_a_person_locks(operator: Operator, service: Service) -> None
         person.execute("update campaigns set name = 'locked' where id = %s", (campaign,))
         response = service.post()
         assert (response.json()["errors"], response.headers["X-Run-Complete"]) == ([], "true")
-        service.execute("update campaign_runner.launches set troubled_at = now() - interval '2 minutes'")
+        service.execute("update campaign_runner.launches set hindered_at = now() - interval '2 minutes'")
         response = service.post()
         [error] = response.json()["errors"]
         assert error["campaign_id"] == str(campaign)

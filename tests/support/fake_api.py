@@ -97,7 +97,7 @@ def step(**changes: Any) -> dict[str, Any]:
         "failed": 0,
         "locked": 0,
         "timed_out": False,
-        "trouble": None,
+        "unrecorded": None,
         "to_report": False,
     }
     return idle | changes

@@ -52,13 +52,13 @@ begin
     end if;
 
     v_was_waiting := v_launch.waiting is not null;
-    if v_was_waiting or v_launch.troubled_at is not null or v_launch.failed_with is not null then
+    if v_was_waiting or v_launch.hindered_at is not null or v_launch.failed_with is not null then
         perform from campaign_runner.launches l where l.id = v_launch.id for update skip locked;
         if not found then
             raise exception 'another step is at work on the launch' using errcode = 'CR001';
         end if;
         update campaign_runner.launches l
-        set waiting = null, next_attempt_at = null, troubled_at = null, failed_with = null
+        set waiting = null, next_attempt_at = null, hindered_at = null, failed_with = null
         where l.id = v_launch.id;
     end if;
     v_rules := campaign_runner.read_rules(p_campaign_id);

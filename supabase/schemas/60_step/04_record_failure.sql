@@ -21,7 +21,7 @@ declare
     -- A lock, a deadlock, a serialization failure; and a timeout where a smaller step may be in time.
     v_is_passing constant boolean := p_code in ('CR004', 'CR005', '55P03', '40P01', '40001');
     -- Connection, transaction, resources, operator, disk: perhaps the database's trouble, perhaps a trigger's.
-    v_is_trouble constant boolean := left(p_code, 2) in ('08', '25', '40', '53', '55', '57', '58', 'XX')
+    v_may_be_database constant boolean := left(p_code, 2) in ('08', '25', '40', '53', '55', '57', '58', 'XX')
         and p_code <> '57014' and not v_is_passing;
     v_launch campaign_runner.launches;
     v_attempts integer;
@@ -44,26 +44,26 @@ begin
     v_attempts := case when v_launch.failed_version is distinct from p_version then 0 else v_launch.attempts end;
     if v_is_passing then
         -- Not a failure of the campaign. It is told once it has lasted a minute.
-        v_is_reported := coalesce(v_launch.troubled_at < p_now - v_lasting_after, false);
+        v_is_reported := coalesce(v_launch.hindered_at < p_now - v_lasting_after, false);
         update campaign_runner.launches l
         set
-            troubled_at = coalesce(l.troubled_at, p_now),
+            hindered_at = coalesce(l.hindered_at, p_now),
             failed_with = case when v_is_reported then p_code else l.failed_with end,
             last_error = case when v_is_reported then p_message else l.last_error end,
             last_error_detail = case when v_is_reported then p_detail else l.last_error_detail end
         where l.id = v_launch.id;
-    elsif v_is_trouble and (
-        v_launch.troubled_at is null
+    elsif v_may_be_database and (
+        v_launch.hindered_at is null
         or not exists (
             select from campaign_runner.launches other
-            where other.closed_at > v_launch.troubled_at and other.state = 'launched' and other.id <> v_launch.id
+            where other.closed_at > v_launch.hindered_at and other.state = 'launched' and other.id <> v_launch.id
         )
     ) then
         -- Not counted, unless the database has launched others since.
         update campaign_runner.launches l
         set
             waiting = 'backoff', next_attempt_at = p_now + v_pushed_back_for,
-            troubled_at = coalesce(l.troubled_at, p_now), attempts = v_attempts, failed_with = p_code,
+            hindered_at = coalesce(l.hindered_at, p_now), attempts = v_attempts, failed_with = p_code,
             failed_version = p_version,
             last_error = p_message, last_error_detail = p_detail
         where l.id = v_launch.id;

@@ -7,7 +7,7 @@ create or replace function campaign_runner.try_to_record(
     p_detail text,
     p_now timestamptz,
     out is_recorded boolean,
-    out trouble text
+    out unrecorded text
 )
 language plpgsql
 volatile
@@ -21,8 +21,8 @@ begin
 exception
     when query_canceled or assert_failure or others then
         is_recorded := false;
-        trouble := sqlstate;
+        unrecorded := sqlstate;
 end;
 $$;
 comment on function campaign_runner.try_to_record(uuid, uuid, text, text, text, text, timestamptz) is
-    'Calls record_failure(), and catches what it raises: trouble is the SQLSTATE that kept the failure from being recorded.';
+    'Calls record_failure(), and catches what it raises: unrecorded is the SQLSTATE that kept the failure from being recorded.';

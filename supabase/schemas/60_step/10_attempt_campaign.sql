@@ -12,7 +12,7 @@ create or replace function campaign_runner.attempt_campaign(
     out reconciled bigint,
     out timed_out boolean,
     out is_locked boolean,
-    out trouble text
+    out unrecorded text
 )
 language plpgsql
 volatile
@@ -70,7 +70,7 @@ exception
         if timed_out and p_max_rows > v_smallest_step then
             v_code := 'CR005';
         end if;
-        select r.is_recorded, r.trouble into v_is_recorded, trouble
+        select r.is_recorded, r.unrecorded into v_is_recorded, unrecorded
         from campaign_runner.try_to_record(
             p_run_id, p_campaign_id, v_version, v_code,
             campaign_runner.explain_failure(v_code, v_message, v_table, v_column, v_constraint),
@@ -93,4 +93,4 @@ comment on function
 is
     'Advances a campaign by up to p_max_rows contacts, and records what fails. Outcome: launched, progressed and laid_out '
     'as of advance_launch(); busy, another step has the campaign or the failure was not recorded; gone; left, for a step that begins with this campaign; '
-    'failed. is_locked: by a transaction that is not ours. trouble: the SQLSTATE that kept the failure from being recorded.';
+    'failed. is_locked: by a transaction that is not ours. unrecorded: the SQLSTATE that kept the failure from being recorded.';

@@ -7,7 +7,7 @@ create or replace function campaign_runner.end_step(
     p_campaigns_after_time timestamptz,
     p_campaigns_after_id uuid,
     p_launches_after_id uuid,
-    out trouble text
+    out unrecorded text
 )
 language plpgsql
 volatile
@@ -32,10 +32,10 @@ begin
 -- A failure would undo the launches of this step.
 exception
     when query_canceled or others then
-        trouble := sqlstate;
+        unrecorded := sqlstate;
 end;
 $$;
 comment on function
     campaign_runner.end_step(uuid, boolean, uuid, text[], integer, timestamptz, uuid, uuid)
 is
-    'Notes the run and the call. A position that is NULL stays. trouble: the SQLSTATE that kept both from being noted.';
+    'Notes the run and the call. A position that is NULL stays. unrecorded: the SQLSTATE that kept both from being noted.';

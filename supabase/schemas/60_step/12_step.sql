@@ -36,8 +36,8 @@ declare
     v_is_laid_out boolean := false;
     v_timed_out boolean := false;
     v_is_first_step boolean;
-    v_trouble text;
-    v_end_trouble text;
+    v_unrecorded text;
+    v_end_unrecorded text;
 begin
     perform campaign_runner.begin_step(p_run_id, p_organization_id, p_system_user_id, p_interface);
     v_is_first_step := not exists (select from campaign_runner.runs r where r.id = p_run_id);
@@ -56,7 +56,7 @@ begin
             p_run_id, v_campaign_id, p_system_user_id, p_system_user_roles,
             v_rows_left::integer, v_contacts = 0, p_max_lateness_minutes, v_now
         );
-        v_trouble := coalesce(v_trouble, v_attempt.trouble);
+        v_unrecorded := coalesce(v_unrecorded, v_attempt.unrecorded);
         if v_attempt.outcome in ('launched', 'progressed', 'laid_out') then
             -- An empty audience costs something too, and a piece is never bigger than what was left.
             v_rows_left := v_rows_left - greatest(v_attempt.contacts, 1);
@@ -88,7 +88,7 @@ begin
         end if;
     end loop;
 
-    v_end_trouble := campaign_runner.end_step(
+    v_end_unrecorded := campaign_runner.end_step(
         p_run_id, v_contacts > 0 or v_launched + v_failed > 0,
         p_system_user_id, p_system_user_roles, p_max_lateness_minutes,
         v_work.campaigns_after_time, v_work.campaigns_after_id, v_work.launches_after_id
@@ -104,12 +104,12 @@ begin
         'launched', v_launched,
         'failed', v_failed,
         'timed_out', v_timed_out,
-        'trouble', coalesce(v_trouble, v_end_trouble),
+        'unrecorded', coalesce(v_unrecorded, v_end_unrecorded),
         'to_report', v_launched + v_failed > 0 or exists (select from campaign_runner.runs r where r.id = p_run_id)
     );
 end;
 $$;
 comment on function public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer, integer) is
     'One step of a run: works through up to p_max_rows contacts of due campaigns, launches what became complete, records '
-    'what failed, and says whether work is left. Safe to repeat. trouble: the SQLSTATE that kept a failure, or the run and '
+    'what failed, and says whether work is left. Safe to repeat. unrecorded: the SQLSTATE that kept a failure, or the run and '
     'the call, from being recorded; what the step did before stays. Raises what hold_version() and check_configuration() raise.';

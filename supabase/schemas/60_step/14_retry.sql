@@ -25,7 +25,7 @@ begin
     ),
     freed as (
         update campaign_runner.launches l
-        set attempts = 0, waiting = null, next_attempt_at = null, troubled_at = null
+        set attempts = 0, waiting = null, next_attempt_at = null, hindered_at = null
         from waiting w
         where l.id = w.id
     )
