@@ -69,6 +69,10 @@ def _stuck(facts: Facts, health: Health, settings: Settings) -> Iterator[Finding
         "held": health.held,
         "failing": health.backing_off,
     }
+    for launch in health.generating.campaigns:
+        if launch.last_error is not None:
+            refusing = guards.refusing(facts.guards or (), launch)
+            yield found("hindered", _told(health, "hindered", launch, refusing))
     for kind, launches in lists.items():
         for launch in launches.campaigns:
             refusing = guards.refusing(facts.guards or (), launch) if kind in ("failing", "needs_attention") else ()

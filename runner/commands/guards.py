@@ -15,15 +15,16 @@ _SLOW = ("57014", "CR005")
 
 def refusing(guards: Sequence[Guard], launch: OpenLaunch) -> Sequence[Guard]:
     """The guards that the words of the refusal name; or, where these name none, all triggers that may have spoken."""
-    if launch.failed_with is None or launch.last_error is None:
+    if launch.last_error is None:
         return ()
+    code = launch.failed_with or ""  # none: hindered for a moment
     words = f"{launch.last_error}\n{launch.detail or ''}"
     named = [each for each in guards if _is_named(each, words)]
     if named:
         return named
     if re.search(r"trigger or a rule on campaigns", launch.last_error):
         return [each for each in guards if each.kind in ("trigger", "rule") and each.table_name == "public.campaigns"]
-    if launch.failed_with[:2] in _OF_TRIGGERS or launch.failed_with in _SLOW:
+    if code[:2] in _OF_TRIGGERS or code in _SLOW:
         return [each for each in guards if each.kind == "trigger"]
     return ()
 

@@ -180,6 +180,7 @@ def _under_way(health: Health, launch: OpenLaunch) -> list[str]:
         f"since {_ago(health, launch.since)}{late}",
         whose(launch),
     ]
+    lines += refusal(launch)
     if launch.stalled_since is not None:
         lines.append(f"stalled: no step has worked on it since {_ago(health, launch.stalled_since)}")
     return lines

@@ -239,6 +239,12 @@ TROUBLES = {
         "ten attempts failed",
         "Correct the cause, then: python -m runner retry {campaign_id}",
     ),
+    "hindered": Trouble(
+        "campaigns",
+        "warning",
+        "for less than a minute a lock, or work that takes too long, has kept a campaign",
+        "Ask the doctor again in a minute: what lasts for longer is a problem. For a lock, see locks.",
+    ),
     "no_member": Trouble(
         "campaigns",
         "problem",

@@ -2961,7 +2961,11 @@ begin
             raise exception 'another step is at work on the launch' using errcode = 'CR001';
         end if;
         update campaign_runner.launches l
-        set waiting = null, next_attempt_at = null, hindered_at = null, failed_with = null
+        set
+            waiting = null, next_attempt_at = null, hindered_at = null, failed_with = null,
+            -- What hindered it for a moment is no failure, and no part of its history.
+            last_error = case when l.failed_with is not null then l.last_error end,
+            last_error_detail = case when l.failed_with is not null then l.last_error_detail end
         where l.id = v_launch.id;
     end if;
     v_rules := campaign_runner.read_rules(p_campaign_id);
@@ -3171,8 +3175,8 @@ begin
         set
             hindered_at = coalesce(l.hindered_at, p_now),
             failed_with = case when v_is_reported then p_code else l.failed_with end,
-            last_error = case when v_is_reported then p_message else l.last_error end,
-            last_error_detail = case when v_is_reported then p_detail else l.last_error_detail end
+            last_error = p_message,
+            last_error_detail = p_detail
         where l.id = v_launch.id;
     elsif v_may_be_database and (
         v_launch.hindered_at is null
@@ -3275,10 +3279,10 @@ begin
     -- The database's own message may quote a row: only names of things in the schema get out.
     return case
         when p_code in ('CR004', '55P03', '40P01', '40001') then
-            'Another transaction has locked this campaign, or rows that its launch needs, for more than a minute. '
+            'Another transaction has locked this campaign, or rows that its launch needs. '
             '`python -m runner doctor` names that transaction.'
         when p_code in ('57014', 'CR005') then
-            'The database stopped the work on this campaign because it took too long, even in small steps. '
+            'The database stopped the work on this campaign because it took too long. '
             'Look for a slow trigger on campaign_recipients or campaigns.'
         when p_code like 'CR%' then p_message
         else format(
@@ -4700,6 +4704,7 @@ set row_security = off
 as $$
 declare
     v_stalled_after constant interval := '2 minutes'; -- no caller rests for longer between its steps
+    v_is_hindered constant boolean := (p_launch).failed_with is not null or (p_launch).hindered_at is not null;
     v_done record;
     v_total bigint;
 begin
@@ -4731,9 +4736,9 @@ begin
         'attempts', (p_launch).attempts,
         'next_attempt_at', (p_launch).next_attempt_at,
         'failed_with', (p_launch).failed_with,
-        'last_error', (p_launch).last_error,
+        'last_error', case when v_is_hindered then (p_launch).last_error end,
         -- The words of the source that refused may hold row data.
-        'detail', case when p_with_details then (p_launch).last_error_detail end
+        'detail', case when v_is_hindered and p_with_details then (p_launch).last_error_detail end
     );
 end;
 $$;
@@ -4878,7 +4883,7 @@ begin
             ) o
             join (
                 values
-                    ('generating', 'generating'), ('generating', 'reconciling'), ('backing_off', 'failing'),
+                    ('generating', 'opened'), ('generating', 'generating'), ('generating', 'reconciling'), ('backing_off', 'failing'),
                     ('held', 'held'), ('needs_attention', 'needs_attention'), ('taken_over', 'taken_over')
             ) as lists (name, condition) on lists.condition = o.condition
         ),

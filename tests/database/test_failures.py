@@ -475,6 +475,9 @@ def test_a_lock_of_another_transaction_is_named_once_it_has_lasted_a_minute(
         person.execute("update campaigns set name = name where id = %s", (campaign,))
         answer = automation().step()
         assert (answer["busy"], answer["failed"]) == (1, 0)
+        [hindered] = automation().health()["generating"]["campaigns"]
+        assert hindered["failed_with"] is None
+        assert hindered["last_error"].startswith("Another transaction has locked this campaign")
         database.execute("update campaign_runner.launches set hindered_at = hindered_at - interval '2 minutes'")
         run = automation()
         run.step()
@@ -482,6 +485,17 @@ def test_a_lock_of_another_transaction_is_named_once_it_has_lasted_a_minute(
         assert error["error"].startswith("Another transaction has locked this campaign")
         assert records.launch(database, campaign)["attempts"] == 0
     assert automation().launch()["processed_count"] == 1
+
+
+def test_what_hindered_a_launch_for_a_moment_is_no_part_of_its_history(
+    campaign: UUID, automation: Automate, database_url: str, database: Connection
+) -> None:
+    with psycopg.connect(database_url) as person:
+        person.execute("update campaigns set name = name where id = %s", (campaign,))
+        automation().step()
+        assert records.launch(database, campaign)["last_error"] is not None
+    assert automation().launch()["processed_count"] == 1
+    assert records.launches(database, campaign)[0]["last_error"] is None
 
 
 @pytest.mark.parametrize("code", ["40001", "40P01", "55P03"])

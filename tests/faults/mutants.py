@@ -742,7 +742,7 @@ MUTANTS = (
         "P9",
         "the words of the source, which may hold row data, are in the answer of the health",
         FUNCTIONS,
-        "'detail', case when p_with_details then (p_launch).last_error_detail end",
+        "'detail', case when v_is_hindered and p_with_details then (p_launch).last_error_detail end",
         "'detail', (p_launch).last_error_detail",
         [TROUBLES + "::test_a_campaign_that_a_trigger_refuses"],
     ),

@@ -355,6 +355,19 @@ def test_a_campaign_that_is_not_launched_is_a_problem(
     assert remedy in finding["remedy"]
 
 
+def test_a_campaign_that_is_hindered_for_a_moment_is_a_warning(project: FakeApi) -> None:
+    words = {
+        "failed_with": None,
+        "last_error": "Another transaction has locked it.",
+        "detail": "in check_quota() line 3",
+    }
+    project.on("health", health(generating=stuck(**words, attempts=0, next_attempt_at=None)))
+    assert invoke("doctor").exit_code == 0
+    [finding] = findings("warning")
+    assert "due for 2 min. Another transaction has locked it. The trigger quota on" in finding["message"]
+    assert "Another transaction has locked it." in invoke("status").stdout
+
+
 def test_a_failure_by_a_table_whose_remedy_stands_above_refers_to_it(project: FakeApi) -> None:
     lack = {"severity": "error", "lack": "constraint small refuses", "remedy": "alter table …"}
     project.on("doctor", answer(requirements=[lack]))

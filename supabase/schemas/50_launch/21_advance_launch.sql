@@ -58,7 +58,11 @@ begin
             raise exception 'another step is at work on the launch' using errcode = 'CR001';
         end if;
         update campaign_runner.launches l
-        set waiting = null, next_attempt_at = null, hindered_at = null, failed_with = null
+        set
+            waiting = null, next_attempt_at = null, hindered_at = null, failed_with = null,
+            -- What hindered it for a moment is no failure, and no part of its history.
+            last_error = case when l.failed_with is not null then l.last_error end,
+            last_error_detail = case when l.failed_with is not null then l.last_error_detail end
         where l.id = v_launch.id;
     end if;
     v_rules := campaign_runner.read_rules(p_campaign_id);

@@ -49,8 +49,8 @@ begin
         set
             hindered_at = coalesce(l.hindered_at, p_now),
             failed_with = case when v_is_reported then p_code else l.failed_with end,
-            last_error = case when v_is_reported then p_message else l.last_error end,
-            last_error_detail = case when v_is_reported then p_detail else l.last_error_detail end
+            last_error = p_message,
+            last_error_detail = p_detail
         where l.id = v_launch.id;
     elsif v_may_be_database and (
         v_launch.hindered_at is null

@@ -14,10 +14,10 @@ begin
     -- The database's own message may quote a row: only names of things in the schema get out.
     return case
         when p_code in ('CR004', '55P03', '40P01', '40001') then
-            'Another transaction has locked this campaign, or rows that its launch needs, for more than a minute. '
+            'Another transaction has locked this campaign, or rows that its launch needs. '
             '`python -m runner doctor` names that transaction.'
         when p_code in ('57014', 'CR005') then
-            'The database stopped the work on this campaign because it took too long, even in small steps. '
+            'The database stopped the work on this campaign because it took too long. '
             'Look for a slow trigger on campaign_recipients or campaigns.'
         when p_code like 'CR%' then p_message
         else format(

@@ -32,7 +32,7 @@ begin
             ) o
             join (
                 values
-                    ('generating', 'generating'), ('generating', 'reconciling'), ('backing_off', 'failing'),
+                    ('generating', 'opened'), ('generating', 'generating'), ('generating', 'reconciling'), ('backing_off', 'failing'),
                     ('held', 'held'), ('needs_attention', 'needs_attention'), ('taken_over', 'taken_over')
             ) as lists (name, condition) on lists.condition = o.condition
         ),
