@@ -106,6 +106,8 @@ def _trouble(kind: str, launch: OpenLaunch, refusing: Sequence[Guard], facts: Fa
         # The statement that stands under tables keeps the constraint.
         if _stands_under_tables(launch, refusing, facts):
             return "see_tables"
+        if "campaign_runner_exclusions(" in (launch.detail or ""):
+            return "refused_by_exclusions"
         if refusing:
             return "refused_by_guard"
     return kind

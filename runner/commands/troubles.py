@@ -215,6 +215,13 @@ TROUBLES = {
         "Do what the {guard} asks for, or correct the {guard}. Or take it away, for all campaigns: {statement} "
         "Then: python -m runner retry {campaign_id}",
     ),
+    "refused_by_exclusions": Trouble(
+        "campaigns",
+        "problem",
+        "the project's own function public.campaign_runner_exclusions fails",
+        "Correct your function public.campaign_runner_exclusions (docs/audience.md), or what it reads. "
+        "Then: python -m runner retry {campaign_id}",
+    ),
     "see_tables": Trouble(
         "campaigns",
         "problem",

@@ -184,6 +184,29 @@ def test_what_the_project_refuses_is_named_with_its_statement(
     assert operator.findings() == []
 
 
+def test_an_exclusions_function_that_fails(operator: Operator, service: Service) -> None:
+    organization = service.organization()
+    service.factory.contact(organization)
+    campaign = service.factory.campaign(organization)
+    service.database.execute(
+        """
+        create function public.campaign_runner_exclusions(p_campaign_id uuid, p_contact_ids uuid[])
+        returns table (contact_id uuid, reason text) language plpgsql stable as $$
+        begin return query select s.contact_id, s.reason from suppression s; end $$;
+        grant execute on function public.campaign_runner_exclusions(uuid, uuid[]) to service_role;
+        """
+    )
+    try:
+        service.run()
+        finding = operator.finding()
+        assert 'relation "suppression" does not exist' in finding["message"]
+        assert finding["remedy"].startswith("Correct your function public.campaign_runner_exclusions")
+    finally:
+        service.execute("drop function public.campaign_runner_exclusions")
+    operator.follow(finding["remedy"])
+    assert launched(service, campaign)
+
+
 def test_a_system_user_whose_role_does_not_suffice(operator: Operator, service: Service) -> None:
     organization = service.factory.organization()
     service.factory.member(organization, service.system_user, role="viewer")
@@ -257,7 +280,7 @@ def test_a_not_null_column_that_no_one_fills(operator: Operator, service: Servic
         assert checks.keys() == {"tables", "campaigns"}
         assert checks["tables"]["remedy"].startswith("Fill it in a BEFORE INSERT trigger, or: alter table")
         message = checks["campaigns"]["message"]
-        assert "A column that must not be empty has no default" in message
+        assert "A column that must not be empty got no value" in message
         assert "SQLSTATE 23502, table campaign_recipients, column channel" in message
         service.execute("alter table campaign_recipients alter channel set default 'mail'")
         service.execute("update campaigns set name = 'edited' where id = %s", campaign)

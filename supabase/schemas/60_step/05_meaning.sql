@@ -10,7 +10,7 @@ return case
     when p_code = '53300' then 'The database has no connection left'
     when p_code = 'P0001' then 'A trigger or function of the project refused the campaign'
     when p_code = 'P0004' then 'An assertion of a trigger failed'
-    when p_code = '23502' then 'A column that must not be empty has no default, and the runner does not fill it'
+    when p_code = '23502' then 'A column that must not be empty got no value'
     when p_code = '23514' then 'A check constraint refused a row of the campaign'
     when left(p_code, 2) = '23' then 'A constraint refused a row of the campaign'
     when p_code = '42501' then 'A trigger of the project, or the runner, lacks a privilege'
