@@ -32,7 +32,10 @@ as $$
             join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
             where k.position <= i.indnkeyatts
         ) key
+        join pg_class x on x.oid = i.indexrelid
+        join pg_am am on am.oid = x.relam
         where i.indrelid = p_table
+            and am.amname = 'btree'
             and i.indisvalid
             and i.indpred is null
             and not (0 = any (i.indkey::smallint[]))
@@ -40,6 +43,7 @@ as $$
                 when p_unique
                     then i.indisunique and i.indimmediate and key.columns @> p_columns and key.columns <@ p_columns
                 else key.columns[1:cardinality(p_columns)] = p_columns
+                    and 0 = all ((i.indoption::smallint[])[0:cardinality(p_columns) - 1]) -- ascending
             end
     );
 $$;
@@ -407,6 +411,7 @@ begin
             and a.attnotnull
             and not a.atthasdef
             and a.attidentity = ''
+            and not exists (select from pg_type y where y.oid = a.atttypid and y.typdefault is not null)
             and a.attname <> all (f.columns);
 
     return query
@@ -498,7 +503,7 @@ as $$
         and (n.is_required or to_regclass('public.campaigns') is null)
 $$;
 comment on function campaign_runner.check_project(boolean) is
-    'What the project lacks: an error keeps the runner from launching, a warning may, a note tells what the migrations '
+    'What the project lacks: an error keeps the runner from launching, a warning may keep it from launching, a note tells what the migrations '
     'create. p_is_installed: the migrations have created what was absent.';
 
 

@@ -10,7 +10,7 @@ create table if not exists campaign_runner.runs (
     closed_at timestamptz, -- set by the report; a closed run takes no more steps
     constraint closed_at_is_not_before_opened_at check (closed_at >= opened_at)
 );
-comment on table campaign_runner.runs is 'One row for each run that did something. An idle call leaves none.';
+comment on table campaign_runner.runs is 'One row for each run that did something or was reported. An idle call leaves none.';
 create index if not exists runs_opened_at_idx on campaign_runner.runs (opened_at);
 create index if not exists runs_closed_at_idx on campaign_runner.runs (closed_at);
 
@@ -91,7 +91,7 @@ create table if not exists campaign_runner.launch_chunks (
     excluded_countries text[] not null default '{}', -- those that kept a contact out in this pass
     worked_at timestamptz not null default now(),
     primary key (launch_id, lo),
-    constraint chunk_is_not_empty check (lo <= hi),
+    constraint bounds_are_in_order check (lo <= hi),
     constraint cursor_lies_in_chunk check ("cursor" between lo and hi)
 );
 comment on table campaign_runner.launch_chunks is

@@ -31,7 +31,8 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- The interface has a number, and this release serves these. Step and preview send theirs; all other functions count as 1.
+    -- The interface has a number, and this release serves these. campaign_runner_step() and campaign_runner_preview() send
+    -- their number; all other functions count as 1.
     v_oldest constant integer := 1;
     v_newest constant integer := 1;
 begin
@@ -96,7 +97,8 @@ begin
 end;
 $$;
 comment on function campaign_runner.drop_replaced_functions() is
-    'Drops each function of the runner that the migration did not create or replace. The function of the project, '
+    'Drops each function of the runner that the migration did not create or replace: called after the functions, before the '
+    'grants, and outside of savepoints. The function of the project, '
     'campaign_runner_exclusions, stays.';
 
 
@@ -369,7 +371,8 @@ begin
 end;
 $$;
 comment on function campaign_runner.tagged_contacts(uuid, uuid[], uuid, uuid, uuid[]) is
-    'The contacts of the range, or of these ids, that have one of these tags; twice with two of them. An assignment of another tenant is none.';
+    'The contacts of the range, or of these ids, that have one of these tags. A contact with two of the tags comes twice. An '
+    'assignment of another tenant does not count.';
 
 
 -- 30_audience/09_bounced_contacts.sql
@@ -490,12 +493,13 @@ begin
 end;
 $$;
 comment on function campaign_runner.opted_out_addresses(uuid, text[]) is
-    'Those of these folded addresses at which a live contact of the organization is unsubscribed, and perhaps others.';
+    'Those of these folded addresses at which a live contact of the organization is unsubscribed. May also return an '
+    'address that was not asked for but has the same hash.';
 
 
--- 30_audience/11_evaluate_alone.sql
+-- 30_audience/11_judge_contacts.sql
 
-create or replace function campaign_runner.evaluate_alone(
+create or replace function campaign_runner.judge_contacts(
     p_rules campaign_runner.rules,
     p_from uuid,
     p_to uuid,
@@ -578,8 +582,8 @@ begin
             from (select distinct c.country from contacts c where v_has_excluded_countries) s
             where campaign_runner.fold(s.country) = any (p_rules.exclude_countries)
         )
-        -- What a rule asks for stands in a hashed subplan, made when the first contact comes to it: a rule that is not set costs
-        -- nothing. As joins they took a tenth longer, and a seventh for a campaign of 100.
+        -- What a rule asks for stands in a hashed subplan, made when the first contact comes to the rule: a rule that is not set
+        -- costs nothing. Joins in the place of the subplans took a tenth longer, and a seventh longer for a campaign of 100.
         select
             v.id,
             v.reason,
@@ -626,10 +630,10 @@ begin
         ) v;
 end;
 $$;
-comment on function campaign_runner.evaluate_alone(campaign_runner.rules, uuid, uuid, uuid[]) is
+comment on function campaign_runner.judge_contacts(campaign_runner.rules, uuid, uuid, uuid[]) is
     'Judges each contact of the range, or of these ids. reason: the first reason against the contact, or NULL. address_hash: set '
-    'where reason is NULL. country: set where reason is country. The opt-out of a twin counts. Which twin gets the mail is not '
-    'decided here. Only for evaluate_contacts() and displaced_contacts().';
+    'where reason is NULL and the contact has an e-mail address. country: set where reason is country. The opt-out of a twin '
+    'counts. Which twin gets the mail is not decided here. Only for evaluate_contacts() and rival_twins().';
 
 
 -- 30_audience/12_find_twins.sql
@@ -840,8 +844,6 @@ create or replace function campaign_runner.rival_twins(
     p_twin_ids uuid[],
     p_address_hashes bigint[],
     p_statuses text[],
-    p_from uuid,
-    p_to uuid,
     p_launch_id bigint,
     p_among_recipients boolean
 )
@@ -883,7 +885,7 @@ begin
                     ),
                     p_among_recipients
                 ) as is_final
-            from campaign_runner.evaluate_alone(p_rules, p_from, p_to, p_twin_ids) t
+            from campaign_runner.judge_contacts(p_rules, null, null, p_twin_ids) t
             join found_twins f on f.contact_id = t.contact_id
         ),
         excluded as materialized (
@@ -907,7 +909,7 @@ end;
 $$;
 comment on function
     campaign_runner.rival_twins(
-        uuid, campaign_runner.rules, uuid[], bigint[], text[], uuid, uuid, bigint, boolean
+        uuid, campaign_runner.rules, uuid[], bigint[], text[], bigint, boolean
     )
 is
     'Those of these twins that compete for their address. rank: 0 for a twin that this pass of the launch has synced, which '
@@ -970,7 +972,7 @@ begin
             select f.*
             from unnest(v_twin_ids, v_twin_hashes, v_twin_statuses) as f (contact_id, address_hash, status)
         ),
-        -- The addresses of which only the twins with the lowest ids were looked at.
+        -- The addresses at which twins may be left that were not looked at: those with the lowest ids were.
         crowds as materialized (
             select f.address_hash from found_twins f group by f.address_hash having count(*) >= p_twins_at_most
         ),
@@ -995,7 +997,7 @@ begin
                 array(select c.contact_id from competing_twins c),
                 array(select c.address_hash from competing_twins c),
                 array(select c.status from competing_twins c),
-                p_from, p_to, p_launch_id, p_among_recipients
+                p_launch_id, p_among_recipients
             ) t
         ),
         shared_hashes as materialized (
@@ -1063,7 +1065,7 @@ comment on function
 is
     'Returns the eligible contacts that lose the mail to another contact with the same address, and some of their twins. Of '
     'twins the one with the lowest id gets the mail, unless the launch has settled it otherwise. p_address_hashes belongs to '
-    'p_eligible_ids. The other arguments are those of evaluate_contacts(). Only evaluate_contacts() calls this function.';
+    'p_eligible_ids. The other arguments are those of evaluate_contacts(). Only for evaluate_contacts().';
 
 
 -- 30_audience/18_evaluate_contacts.sql
@@ -1103,7 +1105,7 @@ begin
     return query
         with in_range as materialized (
             select e.*
-            from campaign_runner.evaluate_alone(v_rules, p_from, p_to, p_contact_ids) e
+            from campaign_runner.judge_contacts(v_rules, p_from, p_to, p_contact_ids) e
         ),
         excluded as materialized (
             select x.contact_id, x.reason
@@ -1121,7 +1123,8 @@ begin
             where i.address_hash is not null and x.contact_id is null
         ),
         displaced as materialized (
-            select d.contact_id
+            -- A contact comes twice where a wider search finds it again.
+            select distinct d.contact_id
             from eligible e
             cross join lateral campaign_runner.displaced_contacts(
                 p_campaign_id, v_rules, e.contact_ids, e.address_hashes, p_from, p_to, p_contact_ids,
@@ -1202,7 +1205,7 @@ as
     -- statistics on the recipients. Then the planner expected a handful, and the query evaluated all before it showed 500.
     where case when r.status = 'pending' then true else false end
         -- The condition is a scalar subquery, so it stays a filter. As a join the planner took it for selective, and the query
-        -- evaluated a million before it showed 500. A contact that came to the address later takes no mail away, unless it is a recipient too.
+        -- evaluated a million before it showed 500.
         and (
             select e.reason is null
             from campaign_runner.evaluate_contacts(
@@ -1214,6 +1217,7 @@ as
                         then jsonb_build_array(contact.address)
                     else '[]'
                 end)),
+                -- A contact that came to the address after the launch is no recipient, so it takes no mail away.
                 p_among_recipients => true
             ) e
         );
@@ -1469,8 +1473,8 @@ begin
             )
         )
         union all
-        -- A launch in progress never becomes late. A launch that rested for so long, as while its campaign was paused, is as
-        -- late as one that did not begin.
+        -- Lateness counts from the last work on the launch, or else from the schedule. So a launch under way never becomes
+        -- late, and a launch that rested too long does, as while its campaign was paused.
         select 'CR002', format(
             'The campaign is more than %s minutes late, so it was held. Schedule it again to launch it.',
             p_max_lateness_minutes
@@ -1574,7 +1578,7 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
 set enable_incremental_sort = off
--- Hash joins only. A lateral look-up still becomes a nested loop.
+-- Hash joins only.
 set enable_nestloop = off
 set plan_cache_mode = force_generic_plan
 as $$
@@ -1858,7 +1862,7 @@ begin
 end;
 $$;
 comment on function campaign_runner.take_turns(uuid[], uuid, timestamptz) is
-    'These campaigns, those under way and those whose backoff is over, as far as they are due, in the order of their turns.';
+    'The due ones of these campaigns, of those under way, and of those whose backoff is over, in the order of their turns.';
 
 
 -- 40_due/14_vanished_launches.sql
@@ -1876,8 +1880,6 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
 set enable_incremental_sort = off
--- Hash joins only. A lateral look-up still becomes a nested loop.
-set enable_nestloop = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -1891,7 +1893,12 @@ begin
         limit v_launches_at_most
     )
     select
-        array(select n.id from next n where not exists (select from public.campaigns c where c.id = n.campaign_id)),
+        -- A scalar subquery looks into the index once for each launch. An anti-join would hash all campaigns.
+        array(
+            select n.id
+            from next n
+            where (select c.id from public.campaigns c where c.id = n.campaign_id limit 1) is null
+        ),
         coalesce(
             (select n.campaign_id from next n offset v_launches_at_most - 1), '00000000-0000-0000-0000-000000000000'
         )
@@ -2174,7 +2181,8 @@ declare
     v_chunks integer := v_chunks_at_most;
     v_contacts_each integer := v_half_a_step;
 begin
-    -- A chunk is half of a step. At most eight are cut at once: p_max_rows grows when steps are fast, and later chunks with it.
+    -- A chunk is half of a step. At most eight are cut at once: p_max_rows grows when steps are fast, so later
+    -- chunks can be bigger.
     select count(*) into v_contacts
     from (
         select from public.contacts c
@@ -2201,8 +2209,8 @@ begin
 end;
 $$;
 comment on function campaign_runner.plan_chunks(bigint, uuid, uuid, integer) is
-    'Cuts the last chunk of a launch, which no step has begun, into chunks that fit in a step of so many contacts; of '
-    'a long one, the rest stays the last chunk.';
+    'Cuts the last chunk of a launch, which no step has begun, into chunks that fit in a step of so many contacts. What '
+    'eight chunks leave stays the last chunk.';
 
 
 -- 50_launch/07_sync_chunk.sql
@@ -2305,9 +2313,9 @@ begin
 end;
 $$;
 comment on function campaign_runner.sync_chunk(bigint, campaign_runner.rules, integer, boolean) is
-    'Syncs the next part of a chunk that no other step has. Outcome: progressed; laid_out, chunks wait for any step; '
-    'through, all chunks are. is_whole: this step synced the whole audience. Raises CR001 where other steps have the '
-    'chunks, CR003 where the part does not fit and may not be split.';
+    'Syncs the next part of a chunk that no other step has. Outcome: progressed; laid_out, there are new chunks for any '
+    'step; through, no chunk has work left. is_whole: this step synced the whole audience. Raises CR001 where other steps '
+    'have the chunks, CR003 where the part does not fit and may not be split.';
 
 
 -- 50_launch/08_diff_recipients.sql
@@ -2423,7 +2431,7 @@ begin
                         where r.campaign_id = p_campaign_id and r.contact_id = any (v_deletes) and r.status = 'pending'
                     )
                 then
-                    continue when v_try < v_tries_at_most; -- such a row is elsewhere now
+                    continue when v_try < v_tries_at_most; -- another writer updated the row, which has a new place
                     raise exception 'A trigger on campaign_recipients keeps recipients from being deleted.'
                         using errcode = 'CR422';
                 end if;
@@ -2690,9 +2698,9 @@ comment on function campaign_runner.restart_reconcile(bigint) is
     'is at work on it.';
 
 
--- 50_launch/16_hold_campaign.sql
+-- 50_launch/16_lock_campaign.sql
 
-create or replace function campaign_runner.hold_campaign(
+create or replace function campaign_runner.lock_campaign(
     p_launch campaign_runner.launches,
     p_now timestamptz
 )
@@ -2732,7 +2740,7 @@ begin
     return v_rules;
 end;
 $$;
-comment on function campaign_runner.hold_campaign(campaign_runner.launches, timestamptz) is
+comment on function campaign_runner.lock_campaign(campaign_runner.launches, timestamptz) is
     'Locks the campaign and its rules to the end of the transaction, if they are still those that the launch worked by. '
     'Returns the rules. Raises CR004 where another transaction has locked them, CR001 where they were changed.';
 
@@ -2774,7 +2782,7 @@ begin
     from public.campaign_recipients r
     where r.campaign_id = p_launch.campaign_id;
 
-    v_rules := campaign_runner.hold_campaign(p_launch, p_now);
+    v_rules := campaign_runner.lock_campaign(p_launch, p_now);
     if exists (
         select from pg_attribute a
         where a.attrelid = 'public.campaigns'::regclass
@@ -2832,7 +2840,7 @@ begin
 end;
 $$;
 comment on function campaign_runner.mark_sending(uuid, campaign_runner.launches, uuid, timestamptz) is
-    'Sets the campaign to sending, and writes the outcome of its launch. Raises what hold_campaign() raises, and CR422 where '
+    'Sets the campaign to sending, and writes the outcome of its launch. Raises what lock_campaign() raises, and CR422 where '
     'a trigger or a rule keeps the status.';
 
 
@@ -2939,7 +2947,8 @@ begin
         v_launch := campaign_runner.lock_launch(p_campaign_id);
     end if;
 
-    -- Read under the lock, so that a launch that another step has just ended is seen: the list of the step is old.
+    -- Read after the launch: where another step has just ended the launch, its campaign is not due any more, and the list of
+    -- the step is old. A launch that has not begun is read under the lock on its opening.
     select d.organization_id, d.scheduled_at into v_campaign
     from campaign_runner.due_campaigns(array[p_campaign_id], p_now) d;
     if not found or not campaign_runner.is_launch_ready(v_launch, p_system_user_id, p_system_user_roles, p_now) then
@@ -3146,7 +3155,7 @@ declare
     v_lasting_after constant interval := '1 minute';
     -- A lock, a deadlock, a serialization failure; and a timeout where a smaller step may be in time.
     v_is_passing constant boolean := p_code in ('CR004', 'CR005', '55P03', '40P01', '40001');
-    -- Connection, transaction, resources, operator, disk: perhaps the database's trouble, perhaps a trigger's.
+    -- SQLSTATE classes of the connection, transaction, resources, operator and disk. A trigger may raise these as well.
     v_may_be_database constant boolean := left(p_code, 2) in ('08', '25', '40', '53', '55', '57', '58', 'XX')
         and p_code <> '57014' and not v_is_passing;
     v_launch campaign_runner.launches;
@@ -3476,7 +3485,7 @@ exception
         if v_code = '57014' and v_message = 'canceling statement due to user request' then
             raise;
         end if;
-        if left(v_code, 2) = '42' then
+        if v_code = '42501' then
             select m.lack, m.statement into v_lack from campaign_runner.missing_grants() m limit 1;
             if found then
                 raise exception 'the key''s role lacks %: %', v_lack.lack, v_lack.statement using errcode = 'CR500';
@@ -3514,7 +3523,7 @@ comment on function
 is
     'Advances a campaign by up to p_max_rows contacts, and records what fails. Outcome: launched, progressed and laid_out '
     'as of advance_launch(); busy, another step has the campaign or the failure was not recorded; gone; left, for a step that begins with this campaign; '
-    'failed. is_locked: by a transaction that is not ours. unrecorded: the SQLSTATE that kept the failure from being recorded.';
+    'failed. is_locked: failed, as a transaction that is not ours has held a lock for over a minute. unrecorded: the SQLSTATE that kept the failure from being recorded.';
 
 
 -- 60_step/11_end_step.sql
@@ -3559,7 +3568,7 @@ $$;
 comment on function
     campaign_runner.end_step(uuid, boolean, uuid, text[], integer, timestamptz, uuid, uuid)
 is
-    'Notes the run and the call. A position that is NULL stays. unrecorded: the SQLSTATE that kept both from being noted.';
+    'Notes the run and the call. A position of campaigns that is NULL stays. unrecorded: the SQLSTATE that kept both from being noted.';
 
 
 -- 60_step/12_step.sql
@@ -3620,16 +3629,16 @@ begin
         select * into v_attempt
         from campaign_runner.attempt_campaign(
             p_run_id, v_campaign_id, p_system_user_id, p_system_user_roles,
-            v_rows_left::integer, v_contacts = 0, p_max_lateness_minutes, v_now
+            v_rows_left::integer, v_rows_left >= p_max_rows, p_max_lateness_minutes, v_now
         );
         v_unrecorded := coalesce(v_unrecorded, v_attempt.unrecorded);
         if v_attempt.outcome in ('launched', 'progressed', 'laid_out') then
-            -- An empty audience costs something too, and a piece is never bigger than what was left.
+            -- An empty audience costs something too.
             v_rows_left := v_rows_left - greatest(v_attempt.contacts, 1);
         end if;
         if v_attempt.outcome = 'launched' and v_launched = 0 then
             -- The campaign's row is locked from now to the end of the step, and somebody may want to edit it. The first step
-            -- of a run answers sooner, as others begin beside it when they know that work is left.
+            -- of a run answers sooner: the run begins further steps only when this answer says that work is left.
             v_deadline := least(
                 v_deadline,
                 clock_timestamp() + case when v_is_first_step then interval '100 ms' else interval '500 ms' end
@@ -3901,51 +3910,7 @@ comment on function campaign_runner.preview_page(uuid, uuid, uuid, bigint, boole
     'and the first recipients. The next page begins at next_from, which is NULL after the last page.';
 
 
--- 70_preview/02_count_recipients.sql
-
-create or replace function campaign_runner.count_recipients(
-    p_campaign_id uuid,
-    p_organization_id uuid,
-    p_from uuid,
-    p_max_rows bigint,
-    p_deadline timestamptz,
-    out next_from uuid,
-    out contacts bigint,
-    out inserts bigint,
-    out recipients bigint
-)
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-set row_security = off
-as $$
-declare
-    v_rules constant campaign_runner.rules := campaign_runner.read_rules(p_campaign_id);
-    v_page record;
-begin
-    next_from := p_from;
-    contacts := 0;
-    inserts := 0;
-    recipients := 0;
-    loop
-        select * into v_page
-        from campaign_runner.preview_page(
-            p_campaign_id, p_organization_id, next_from, p_max_rows - contacts, true, 0, v_rules
-        );
-        next_from := v_page.next_from;
-        contacts := contacts + v_page.contacts;
-        inserts := inserts + v_page.inserts;
-        recipients := recipients + v_page.recipients;
-        exit when next_from is null or contacts >= p_max_rows or clock_timestamp() >= p_deadline;
-    end loop;
-end;
-$$;
-comment on function campaign_runner.count_recipients(uuid, uuid, uuid, bigint, timestamptz) is
-    'The outcome of a launch that generates, page by page, up to p_max_rows contacts or the deadline. The count goes on at '
-    'next_from, which is NULL after the last contact.';
-
-
--- 70_preview/03_due_page.sql
+-- 70_preview/02_due_page.sql
 
 create or replace function campaign_runner.due_page(
     p_organization_id uuid,
@@ -3965,7 +3930,7 @@ set enable_seqscan = off
 as $$
 #variable_conflict use_column
 begin
-    -- The position is not compared as a pair; ready_campaigns() tells why.
+    -- The position is not compared as a pair; next_campaigns() tells why.
     return query
         with page as materialized (
             (
@@ -4008,7 +3973,7 @@ comment on function campaign_runner.due_page(uuid, uuid, text[], timestamptz, uu
     'launch, and whether it is due and ready.';
 
 
--- 70_preview/04_preview.sql
+-- 70_preview/03_preview.sql
 
 create or replace function public.campaign_runner_preview(
     p_organization_id uuid,
@@ -4024,7 +3989,7 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set row_security = off
--- A lock on a table is told, and waited for no longer.
+-- A lock on a table ends the call with 55P03 after this time, so that the caller hears of the lock.
 set lock_timeout = '2s'
 set enable_seqscan = off
 set jit = off
@@ -4035,7 +4000,7 @@ declare
     v_rows_left bigint := greatest(p_max_rows, 1);
     v_due record;
     v_obstacle record;
-    v_counted record;
+    v_page record;
     -- The place where the previous call stopped, and its counts of that campaign. Callers get a text, since not every server
     -- in between passes an object on as an object.
     v_cursor constant jsonb := p_cursor::jsonb;
@@ -4094,14 +4059,15 @@ begin
             end if;
 
             if coalesce((v_due.launch).generates, campaign_runner.would_generate(v_due.campaign_id)) then
-                select * into v_counted
-                from campaign_runner.count_recipients(
-                    v_due.campaign_id, v_due.organization_id, v_from, v_rows_left, v_deadline
+                select * into v_page
+                from campaign_runner.preview_page(
+                    v_due.campaign_id, v_due.organization_id, v_from, v_rows_left, true, 0,
+                    campaign_runner.read_rules(v_due.campaign_id)
                 );
-                v_inserts := v_inserts + v_counted.inserts;
-                v_recipients := v_recipients + v_counted.recipients;
-                v_rows_left := v_rows_left - v_counted.contacts;
-                v_from := v_counted.next_from;
+                v_inserts := v_inserts + v_page.inserts;
+                v_recipients := v_recipients + v_page.recipients;
+                v_rows_left := v_rows_left - v_page.contacts;
+                v_from := v_page.next_from;
                 v_is_stopped := v_from is not null;
                 exit due_campaigns when v_is_stopped;
             else
@@ -4138,7 +4104,7 @@ comment on function public.campaign_runner_preview(uuid, uuid, text[], integer, 
     'What a run would launch now, a bounded part of it in each call: pass the cursor that came back until it is null.';
 
 
--- 70_preview/05_unmatched_names.sql
+-- 70_preview/04_unmatched_names.sql
 
 create or replace function campaign_runner.unmatched_names(
     p_campaign_id uuid
@@ -4194,6 +4160,7 @@ begin
             select campaign_runner.fold(t.name::text)
             from public.contact_tags t
             where t.organization_id = v_organization_id
+                and t.name is not null
                 -- A scalar subquery looks into the index once for each tag. A semijoin, with loops switched off, would read
                 -- the assignments of all organizations.
                 and (
@@ -4234,7 +4201,7 @@ comment on function campaign_runner.unmatched_names(uuid) is
     'and the tags that nobody has. Addresses beyond the first 10,000 are not looked up, but counted.';
 
 
--- 70_preview/06_unmatched_countries.sql
+-- 70_preview/05_unmatched_countries.sql
 
 create or replace function campaign_runner.unmatched_countries(
     p_organization_id uuid,
@@ -4266,6 +4233,7 @@ begin
                 select campaign_runner.fold(c.country::text) as country
                 from public.contacts c
                 where c.organization_id = any (array[p_organization_id]) and c.id >= p_from and c.id <= p_to
+                    and (c.id < p_to or p_to = 'ffffffff-ffff-ffff-ffff-ffffffffffff') is true
                 order by c.organization_id, c.id
             ) k
         ) present on present.country = campaign_runner.fold(named.country)
@@ -4275,10 +4243,10 @@ begin
 end;
 $$;
 comment on function campaign_runner.unmatched_countries(uuid, text[], uuid, uuid) is
-    'Those of the countries in which no contact of the range is.';
+    'The countries of the list that no contact of the range has.';
 
 
--- 70_preview/07_addresses.sql
+-- 70_preview/06_addresses.sql
 
 create or replace function campaign_runner.addresses(
     p_contact_ids uuid[]
@@ -4315,7 +4283,7 @@ comment on function campaign_runner.addresses(uuid[]) is
     'The e-mail addresses of contacts, or else their mobile numbers, in the order of the ids.';
 
 
--- 70_preview/08_describe_preview.sql
+-- 70_preview/07_describe_preview.sql
 
 create or replace function campaign_runner.describe_preview(
     p_campaign_id uuid,
@@ -4397,7 +4365,7 @@ comment on function campaign_runner.describe_preview(uuid, jsonb, uuid, text[], 
     'The answer of a preview: the counts of all its pages, the campaign, what looks wrong, and what stands in its way.';
 
 
--- 70_preview/09_preview_campaign.sql
+-- 70_preview/08_preview_campaign.sql
 
 create or replace function public.campaign_runner_preview_campaign(
     p_campaign_id uuid,
@@ -4412,7 +4380,7 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set row_security = off
--- A lock on a table is told, and waited for no longer.
+-- A lock on a table ends the call with 55P03 after this time, so that the caller hears of the lock.
 set lock_timeout = '2s'
 set jit = off
 as $$
@@ -4436,8 +4404,8 @@ begin
         v_cursor := null;
     end if;
     v_from := coalesce((v_cursor ->> 'from')::uuid, v_first);
-    -- Decided by the first page, as a launch decides it once: should one begin meanwhile, its first recipients must not
-    -- look like some that were there before it.
+    -- Decided by the first page, as by a launch. Decided by each page, the first recipients of a launch that begins meanwhile
+    -- would count as recipients that were there before.
     v_generates := coalesce(
         (v_cursor ->> 'generates')::boolean,
         (select l.generates from campaign_runner.launches l where l.campaign_id = p_campaign_id and l.closed_at is null),
@@ -4574,7 +4542,7 @@ create or replace function campaign_runner.open_launches(
     p_system_user_id uuid,
     p_system_user_roles text[],
     p_at_most integer,
-    p_now timestamptz default now()
+    p_now timestamptz
 )
 returns table (launch campaign_runner.launches, name text, scheduled_at timestamptz, condition text)
 language plpgsql
@@ -4756,7 +4724,7 @@ create or replace function campaign_runner.oldest_due(
     p_system_user_roles text[],
     p_open_at_most integer,
     p_at_most integer,
-    p_now timestamptz default now()
+    p_now timestamptz
 )
 returns table (campaign_id uuid, organization_id uuid, name text, scheduled_at timestamptz, since timestamptz)
 language plpgsql
@@ -4796,8 +4764,8 @@ begin
             limit 1
         ),
         beyond as (
-            -- All p_at_most campaigns that were read have a launch, and there may be more. So the time of the last call stands
-            -- for how long one of those has waited.
+            -- All p_at_most campaigns that were read have a launch. A campaign beyond them may have none. The time of the last
+            -- call stands for the time since when that campaign has waited.
             select d.id, d.organization_id, d.name, d.scheduled_at, greatest(d.scheduled_at, t.at) as since
             from due_campaigns d
             cross join campaign_runner.last_call t
@@ -4824,7 +4792,7 @@ begin
             from campaign_runner.open_launches(
                 p_organization_id, p_system_user_id, p_system_user_roles, p_open_at_most, p_now
             ) o
-            where o.condition in ('ready', 'generating', 'reconciling')
+            where o.condition in ('ready', 'opened', 'generating', 'reconciling')
                 or (o.condition = 'failing' and coalesce((o.launch).next_attempt_at <= p_now, true))
         )
         -- A step that is under way may have worked on it after this transaction began.
@@ -4945,19 +4913,20 @@ set row_security = off
 as $$
 begin
     return (
-        with due as (
+        with read_campaigns as materialized (
+            select array(
+                select c.id
+                from public.campaigns c
+                where c.status = 'scheduled'
+                    and c.scheduled_at <= p_now
+                    and (p_organization_id is null or c.organization_id = p_organization_id)
+                limit p_counted_at_most + 1
+            ) as ids
+        ),
+        due as (
             select count(*) as n
-            from campaign_runner.due_campaigns(
-                array(
-                    select c.id
-                    from public.campaigns c
-                    where c.status = 'scheduled'
-                        and c.scheduled_at <= p_now
-                        and (p_organization_id is null or c.organization_id = p_organization_id)
-                    limit p_counted_at_most + 1
-                ),
-                p_now
-            )
+            from read_campaigns r
+            cross join lateral campaign_runner.due_campaigns(r.ids, p_now)
         ),
         unscheduled as materialized (
             select c.id, c.organization_id, coalesce(c.name::text, '') as name, row_number() over () as position
@@ -4982,9 +4951,10 @@ begin
         select jsonb_build_object(
             'due', (
                 select jsonb_build_object(
-                    'count', least(d.n, p_counted_at_most), 'is_capped', d.n > p_counted_at_most
+                    'count', least(d.n, p_counted_at_most), 'is_capped', cardinality(r.ids) > p_counted_at_most
                 )
                 from due d
+                cross join read_campaigns r
             ),
             'unscheduled', (
                 select jsonb_build_object(
@@ -5056,7 +5026,7 @@ begin
     );
 end;
 $$;
-comment on function campaign_runner.last_runs(integer) is 'The last runs that did something, the newest first.';
+comment on function campaign_runner.last_runs(integer) is 'The last runs that did something or were reported, the newest first.';
 
 
 -- 80_health/11_health.sql
@@ -5073,7 +5043,7 @@ stable
 set search_path = pg_catalog, pg_temp
 set row_security = off
 set jit = off
--- A lock on a table is told, and waited for no longer.
+-- A lock on a table ends the call with 55P03 after this time, so that the caller hears of the lock.
 set lock_timeout = '2s'
 -- These hold for the functions that this one calls, too. A short page must read its index in the order of the index: a bitmap
 -- of a million held launches took 6 s. A session keeps a plan that it made while a table was small.
@@ -5471,8 +5441,8 @@ as $$
     limit 5
 $$;
 comment on function campaign_runner.blockers() is
-    'The sessions that hold a lock for which a step has to wait: on a whole table, or, for more than a minute, perhaps on rows. Where '
-    'a lock has kept a campaign, the locks on other tables count as well.';
+    'The sessions that may keep a step waiting: by a lock on a whole table, or by a transaction older than a minute, which may '
+    'have locked rows. Where a lock has kept a campaign from its launch, locks on all other tables count.';
 
 
 -- 90_doctor/03_probe_writing.sql
@@ -5726,8 +5696,8 @@ begin
 end;
 $$;
 comment on function campaign_runner.examine_memberships(uuid, text[]) is
-    'The organizations with scheduled campaigns in which the system user has none of these roles, and its role '
-    'in the first of them.';
+    'The organizations with scheduled campaigns in which the system user has none of these roles. Names the first '
+    'five, each with the role that the system user has there.';
 
 
 -- 90_doctor/08_why_nobody.sql
@@ -5779,7 +5749,7 @@ declare
     v_is_cut constant boolean := p_check in ('tenants', 'closed', 'recipients') and exists (
         select from public.campaigns c
         where c.status = 'scheduled'
-        offset case when p_check = 'recipients' then 1000 else 10000 end
+        offset case when p_check = 'recipients' then v_looked_up_at_most else v_at_most end
     );
     v_found uuid[];
 begin
@@ -5806,6 +5776,11 @@ begin
                     when 'dropped' then l.excluded ? 'dropped_by_trigger'
                     else l.unmatched @? '$.*[*]'
                 end
+                -- A later launch of the campaign has mended it.
+                and not exists (
+                    select from campaign_runner.launches later
+                    where later.campaign_id = l.campaign_id and later.state = 'launched' and later.id > l.id
+                )
             order by l.closed_at desc
             limit v_at_most
         )
@@ -5880,7 +5855,7 @@ $$;
 comment on function campaign_runner.examine_campaigns(text) is
     'The scheduled campaigns without a time (schedules), without an organization (tenants), deleted or of a closed '
     'organization (closed), or with recipients that no launch wrote (recipients); and those that were launched in the last '
-    'week to nobody (nobody), with recipients that a trigger dropped (dropped), or past an exclusion that matched nothing '
+    'week to nobody (nobody), with recipients that a trigger dropped (dropped), or with an exclusion that matched nothing '
     '(unmatched).';
 
 
@@ -5903,7 +5878,7 @@ declare
     v_is_sample boolean;
     v_found jsonb := '[]';
 begin
-    -- Without its index, a look for a twin would sort all contacts.
+    -- Without its index, a look for a twin would read all contacts.
     if exists (
         select from campaign_runner.missing_indexes() m where m.index_name = 'campaign_runner_addresses_idx'
     ) then
@@ -6043,7 +6018,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 set row_security = off
 set jit = off
--- A lock on a table is told, and waited for no longer.
+-- A lock on a table ends the call with 55P03 after this time, so that the caller hears of the lock.
 set lock_timeout = '500ms'
 as $$
 declare

@@ -51,7 +51,7 @@ def plans() -> Iterator[tuple[str, str]]:
         )
         on_twins = {**on_range, "p_address_hashes": f"'{hashes}'::bigint[]", "v_rows_at_most": str(STEP_ROWS + 100)}
         for name, function, pattern, values in (
-            ("each of 80,000 contacts by itself", "evaluate_alone", RETURNED, on_range),
+            ("each of 80,000 contacts by itself", "judge_contacts", RETURNED, on_range),
             ("those outside the range who share an address with them", "find_twins", RETURNED, on_twins),
             ("both, and the duplicates among them", "evaluate_contacts", RETURNED, on_range),
             ("the same against the recipients that are there", "diff_recipients", RETURNED, on_range),

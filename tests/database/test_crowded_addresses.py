@@ -81,6 +81,26 @@ def test_a_range_in_the_middle_of_a_crowd_looks_at_a_few_of_its_contacts(
     assert read <= RANGE * ROWS_OF_A_CONTACT + TWINS_LOOKED_AT
 
 
+def test_a_contact_is_judged_once_where_twins_are_searched_for_again(
+    organization: UUID, factory: Factory, connect_as: Connect
+) -> None:
+    """The first and the third contact are undecided; the search for their twins finds the second one again."""
+    ids = [UUID(int=number) for number in range(1, 7)]
+    for id, address in zip(ids, ["a", "a", "b", "c", "a", "b"], strict=True):
+        factory.contact(organization, id=id, email=f"{address}@example.org")
+    campaign = factory.campaign(organization)
+    query = (
+        "select contact_id, reason from campaign_runner.evaluate_contacts(%s, %s, %s, p_twins_at_most => 1)"
+        " order by contact_id"
+    )
+    judged = records.rows(connect_as("service_role"), query, campaign, ids[0], ids[3])
+    assert [(row["contact_id"], row["reason"]) for row in judged] == [
+        (ids[0], None),
+        (ids[1], "duplicate_address"),
+        (ids[2], None),
+    ]
+
+
 @pytest.mark.parametrize("winner", ["the first one", "one behind fifty inactive ones"])
 def test_a_launch_looks_at_a_crowd_twice_and_not_in_each_step(
     winner: str,

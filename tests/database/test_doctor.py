@@ -269,7 +269,7 @@ def test_a_launch_to_nobody_says_why(
     factory.update("campaigns", campaign, status="scheduled")
     factory.recipient(campaign, factory.contact(organization), status="sent")
     automation().launch()
-    [_, empty] = facts(automation())["nobody"]["named"]
+    [empty] = facts(automation())["nobody"]["named"]
     assert empty["because"] == "1 recipients were there before, none of them pending"
 
 

@@ -65,6 +65,28 @@ def test_tables_without_statistics_make_no_plan_that_the_statement_timeout_ends(
     assert records.status(database, campaign) == "sending"
 
 
+def test_an_open_launch_is_looked_up_among_many_campaigns(
+    organization: UUID,
+    factory: Factory,
+    automation: Callable[..., Automation],
+    database: Connection,
+    connect_as: Connect,
+) -> None:
+    factory.contacts(organization, 5)
+    factory.campaign(organization)
+    automation(max_rows=1).step()
+    database.execute(
+        "insert into campaigns (organization_id, name, status) select %s, 'Sent', 'sent' from generate_series(1, 5000)",
+        (organization,),
+    )
+    database.execute("analyze campaigns")
+    service = connect_as("service_role")
+    with service.transaction():
+        before = rows_read(service, "campaigns")
+        service.execute("select campaign_runner.vanished_launches(%s)", (UUID(int=0),))
+        assert rows_read(service, "campaigns") - before <= 5
+
+
 def test_a_chunks_reads_only_its_own_part_of_the_contacts(
     never_analyzed: None, organization: UUID, factory: Factory, connect_as: Connect
 ) -> None:

@@ -18,7 +18,10 @@ as $$
             join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
             where k.position <= i.indnkeyatts
         ) key
+        join pg_class x on x.oid = i.indexrelid
+        join pg_am am on am.oid = x.relam
         where i.indrelid = p_table
+            and am.amname = 'btree'
             and i.indisvalid
             and i.indpred is null
             and not (0 = any (i.indkey::smallint[]))
@@ -26,6 +29,7 @@ as $$
                 when p_unique
                     then i.indisunique and i.indimmediate and key.columns @> p_columns and key.columns <@ p_columns
                 else key.columns[1:cardinality(p_columns)] = p_columns
+                    and 0 = all ((i.indoption::smallint[])[0:cardinality(p_columns) - 1]) -- ascending
             end
     );
 $$;

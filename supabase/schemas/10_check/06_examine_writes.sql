@@ -45,6 +45,7 @@ begin
             and a.attnotnull
             and not a.atthasdef
             and a.attidentity = ''
+            and not exists (select from pg_type y where y.oid = a.atttypid and y.typdefault is not null)
             and a.attname <> all (f.columns);
 
     return query

@@ -27,5 +27,5 @@ as $$
         and (n.is_required or to_regclass('public.campaigns') is null)
 $$;
 comment on function campaign_runner.check_project(boolean) is
-    'What the project lacks: an error keeps the runner from launching, a warning may, a note tells what the migrations '
+    'What the project lacks: an error keeps the runner from launching, a warning may keep it from launching, a note tells what the migrations '
     'create. p_is_installed: the migrations have created what was absent.';

@@ -7,7 +7,8 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- The interface has a number, and this release serves these. Step and preview send theirs; all other functions count as 1.
+    -- The interface has a number, and this release serves these. campaign_runner_step() and campaign_runner_preview() send
+    -- their number; all other functions count as 1.
     v_oldest constant integer := 1;
     v_newest constant integer := 1;
 begin

@@ -23,5 +23,6 @@ begin
 end;
 $$;
 comment on function campaign_runner.drop_replaced_functions() is
-    'Drops each function of the runner that the migration did not create or replace. The function of the project, '
+    'Drops each function of the runner that the migration did not create or replace: called after the functions, before the '
+    'grants, and outside of savepoints. The function of the project, '
     'campaign_runner_exclusions, stays.';

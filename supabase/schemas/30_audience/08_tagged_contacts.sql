@@ -52,4 +52,5 @@ begin
 end;
 $$;
 comment on function campaign_runner.tagged_contacts(uuid, uuid[], uuid, uuid, uuid[]) is
-    'The contacts of the range, or of these ids, that have one of these tags; twice with two of them. An assignment of another tenant is none.';
+    'The contacts of the range, or of these ids, that have one of these tags. A contact with two of the tags comes twice. An '
+    'assignment of another tenant does not count.';

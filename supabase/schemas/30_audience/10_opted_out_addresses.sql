@@ -62,4 +62,5 @@ begin
 end;
 $$;
 comment on function campaign_runner.opted_out_addresses(uuid, text[]) is
-    'Those of these folded addresses at which a live contact of the organization is unsubscribed, and perhaps others.';
+    'Those of these folded addresses at which a live contact of the organization is unsubscribed. May also return an '
+    'address that was not asked for but has the same hash.';

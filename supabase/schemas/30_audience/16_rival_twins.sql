@@ -4,8 +4,6 @@ create or replace function campaign_runner.rival_twins(
     p_twin_ids uuid[],
     p_address_hashes bigint[],
     p_statuses text[],
-    p_from uuid,
-    p_to uuid,
     p_launch_id bigint,
     p_among_recipients boolean
 )
@@ -47,7 +45,7 @@ begin
                     ),
                     p_among_recipients
                 ) as is_final
-            from campaign_runner.evaluate_alone(p_rules, p_from, p_to, p_twin_ids) t
+            from campaign_runner.judge_contacts(p_rules, null, null, p_twin_ids) t
             join found_twins f on f.contact_id = t.contact_id
         ),
         excluded as materialized (
@@ -71,7 +69,7 @@ end;
 $$;
 comment on function
     campaign_runner.rival_twins(
-        uuid, campaign_runner.rules, uuid[], bigint[], text[], uuid, uuid, bigint, boolean
+        uuid, campaign_runner.rules, uuid[], bigint[], text[], bigint, boolean
     )
 is
     'Those of these twins that compete for their address. rank: 0 for a twin that this pass of the launch has synced, which '

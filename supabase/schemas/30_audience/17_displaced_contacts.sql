@@ -52,7 +52,7 @@ begin
             select f.*
             from unnest(v_twin_ids, v_twin_hashes, v_twin_statuses) as f (contact_id, address_hash, status)
         ),
-        -- The addresses of which only the twins with the lowest ids were looked at.
+        -- The addresses at which twins may be left that were not looked at: those with the lowest ids were.
         crowds as materialized (
             select f.address_hash from found_twins f group by f.address_hash having count(*) >= p_twins_at_most
         ),
@@ -77,7 +77,7 @@ begin
                 array(select c.contact_id from competing_twins c),
                 array(select c.address_hash from competing_twins c),
                 array(select c.status from competing_twins c),
-                p_from, p_to, p_launch_id, p_among_recipients
+                p_launch_id, p_among_recipients
             ) t
         ),
         shared_hashes as materialized (
@@ -145,4 +145,4 @@ comment on function
 is
     'Returns the eligible contacts that lose the mail to another contact with the same address, and some of their twins. Of '
     'twins the one with the lowest id gets the mail, unless the launch has settled it otherwise. p_address_hashes belongs to '
-    'p_eligible_ids. The other arguments are those of evaluate_contacts(). Only evaluate_contacts() calls this function.';
+    'p_eligible_ids. The other arguments are those of evaluate_contacts(). Only for evaluate_contacts().';

@@ -33,7 +33,7 @@ begin
     return query
         with in_range as materialized (
             select e.*
-            from campaign_runner.evaluate_alone(v_rules, p_from, p_to, p_contact_ids) e
+            from campaign_runner.judge_contacts(v_rules, p_from, p_to, p_contact_ids) e
         ),
         excluded as materialized (
             select x.contact_id, x.reason
@@ -51,7 +51,8 @@ begin
             where i.address_hash is not null and x.contact_id is null
         ),
         displaced as materialized (
-            select d.contact_id
+            -- A contact comes twice where a wider search finds it again.
+            select distinct d.contact_id
             from eligible e
             cross join lateral campaign_runner.displaced_contacts(
                 p_campaign_id, v_rules, e.contact_ids, e.address_hashes, p_from, p_to, p_contact_ids,

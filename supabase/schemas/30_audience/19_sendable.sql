@@ -51,7 +51,7 @@ as
     -- statistics on the recipients. Then the planner expected a handful, and the query evaluated all before it showed 500.
     where case when r.status = 'pending' then true else false end
         -- The condition is a scalar subquery, so it stays a filter. As a join the planner took it for selective, and the query
-        -- evaluated a million before it showed 500. A contact that came to the address later takes no mail away, unless it is a recipient too.
+        -- evaluated a million before it showed 500.
         and (
             select e.reason is null
             from campaign_runner.evaluate_contacts(
@@ -63,6 +63,7 @@ as
                         then jsonb_build_array(contact.address)
                     else '[]'
                 end)),
+                -- A contact that came to the address after the launch is no recipient, so it takes no mail away.
                 p_among_recipients => true
             ) e
         );

@@ -25,8 +25,8 @@ begin
             )
         )
         union all
-        -- A launch in progress never becomes late. A launch that rested for so long, as while its campaign was paused, is as
-        -- late as one that did not begin.
+        -- Lateness counts from the last work on the launch, or else from the schedule. So a launch under way never becomes
+        -- late, and a launch that rested too long does, as while its campaign was paused.
         select 'CR002', format(
             'The campaign is more than %s minutes late, so it was held. Schedule it again to launch it.',
             p_max_lateness_minutes

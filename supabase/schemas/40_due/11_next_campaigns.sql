@@ -25,7 +25,7 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
 set enable_incremental_sort = off
--- Hash joins only. A lateral look-up still becomes a nested loop.
+-- Hash joins only.
 set enable_nestloop = off
 set plan_cache_mode = force_generic_plan
 as $$

@@ -89,4 +89,4 @@ begin
 end;
 $$;
 comment on function campaign_runner.take_turns(uuid[], uuid, timestamptz) is
-    'These campaigns, those under way and those whose backoff is over, as far as they are due, in the order of their turns.';
+    'The due ones of these campaigns, of those under way, and of those whose backoff is over, in the order of their turns.';

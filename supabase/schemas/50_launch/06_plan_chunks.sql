@@ -24,7 +24,8 @@ declare
     v_chunks integer := v_chunks_at_most;
     v_contacts_each integer := v_half_a_step;
 begin
-    -- A chunk is half of a step. At most eight are cut at once: p_max_rows grows when steps are fast, and later chunks with it.
+    -- A chunk is half of a step. At most eight are cut at once: p_max_rows grows when steps are fast, so later
+    -- chunks can be bigger.
     select count(*) into v_contacts
     from (
         select from public.contacts c
@@ -51,5 +52,5 @@ begin
 end;
 $$;
 comment on function campaign_runner.plan_chunks(bigint, uuid, uuid, integer) is
-    'Cuts the last chunk of a launch, which no step has begun, into chunks that fit in a step of so many contacts; of '
-    'a long one, the rest stays the last chunk.';
+    'Cuts the last chunk of a launch, which no step has begun, into chunks that fit in a step of so many contacts. What '
+    'eight chunks leave stays the last chunk.';

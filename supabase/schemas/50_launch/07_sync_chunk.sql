@@ -96,6 +96,6 @@ begin
 end;
 $$;
 comment on function campaign_runner.sync_chunk(bigint, campaign_runner.rules, integer, boolean) is
-    'Syncs the next part of a chunk that no other step has. Outcome: progressed; laid_out, chunks wait for any step; '
-    'through, all chunks are. is_whole: this step synced the whole audience. Raises CR001 where other steps have the '
-    'chunks, CR003 where the part does not fit and may not be split.';
+    'Syncs the next part of a chunk that no other step has. Outcome: progressed; laid_out, there are new chunks for any '
+    'step; through, no chunk has work left. is_whole: this step synced the whole audience. Raises CR001 where other steps '
+    'have the chunks, CR003 where the part does not fit and may not be split.';

@@ -50,7 +50,7 @@ begin
                         where r.campaign_id = p_campaign_id and r.contact_id = any (v_deletes) and r.status = 'pending'
                     )
                 then
-                    continue when v_try < v_tries_at_most; -- such a row is elsewhere now
+                    continue when v_try < v_tries_at_most; -- another writer updated the row, which has a new place
                     raise exception 'A trigger on campaign_recipients keeps recipients from being deleted.'
                         using errcode = 'CR422';
                 end if;

@@ -33,7 +33,7 @@ begin
     from public.campaign_recipients r
     where r.campaign_id = p_launch.campaign_id;
 
-    v_rules := campaign_runner.hold_campaign(p_launch, p_now);
+    v_rules := campaign_runner.lock_campaign(p_launch, p_now);
     if exists (
         select from pg_attribute a
         where a.attrelid = 'public.campaigns'::regclass
@@ -91,5 +91,5 @@ begin
 end;
 $$;
 comment on function campaign_runner.mark_sending(uuid, campaign_runner.launches, uuid, timestamptz) is
-    'Sets the campaign to sending, and writes the outcome of its launch. Raises what hold_campaign() raises, and CR422 where '
+    'Sets the campaign to sending, and writes the outcome of its launch. Raises what lock_campaign() raises, and CR422 where '
     'a trigger or a rule keeps the status.';

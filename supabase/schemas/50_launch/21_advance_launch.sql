@@ -36,7 +36,8 @@ begin
         v_launch := campaign_runner.lock_launch(p_campaign_id);
     end if;
 
-    -- Read under the lock, so that a launch that another step has just ended is seen: the list of the step is old.
+    -- Read after the launch: where another step has just ended the launch, its campaign is not due any more, and the list of
+    -- the step is old. A launch that has not begun is read under the lock on its opening.
     select d.organization_id, d.scheduled_at into v_campaign
     from campaign_runner.due_campaigns(array[p_campaign_id], p_now) d;
     if not found or not campaign_runner.is_launch_ready(v_launch, p_system_user_id, p_system_user_roles, p_now) then

@@ -20,7 +20,7 @@ declare
     v_lasting_after constant interval := '1 minute';
     -- A lock, a deadlock, a serialization failure; and a timeout where a smaller step may be in time.
     v_is_passing constant boolean := p_code in ('CR004', 'CR005', '55P03', '40P01', '40001');
-    -- Connection, transaction, resources, operator, disk: perhaps the database's trouble, perhaps a trigger's.
+    -- SQLSTATE classes of the connection, transaction, resources, operator and disk. A trigger may raise these as well.
     v_may_be_database constant boolean := left(p_code, 2) in ('08', '25', '40', '53', '55', '57', '58', 'XX')
         and p_code <> '57014' and not v_is_passing;
     v_launch campaign_runner.launches;

@@ -55,7 +55,7 @@ exception
         if v_code = '57014' and v_message = 'canceling statement due to user request' then
             raise;
         end if;
-        if left(v_code, 2) = '42' then
+        if v_code = '42501' then
             select m.lack, m.statement into v_lack from campaign_runner.missing_grants() m limit 1;
             if found then
                 raise exception 'the key''s role lacks %: %', v_lack.lack, v_lack.statement using errcode = 'CR500';
@@ -93,4 +93,4 @@ comment on function
 is
     'Advances a campaign by up to p_max_rows contacts, and records what fails. Outcome: launched, progressed and laid_out '
     'as of advance_launch(); busy, another step has the campaign or the failure was not recorded; gone; left, for a step that begins with this campaign; '
-    'failed. is_locked: by a transaction that is not ours. unrecorded: the SQLSTATE that kept the failure from being recorded.';
+    'failed. is_locked: failed, as a transaction that is not ours has held a lock for over a minute. unrecorded: the SQLSTATE that kept the failure from being recorded.';

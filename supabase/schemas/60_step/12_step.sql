@@ -54,16 +54,16 @@ begin
         select * into v_attempt
         from campaign_runner.attempt_campaign(
             p_run_id, v_campaign_id, p_system_user_id, p_system_user_roles,
-            v_rows_left::integer, v_contacts = 0, p_max_lateness_minutes, v_now
+            v_rows_left::integer, v_rows_left >= p_max_rows, p_max_lateness_minutes, v_now
         );
         v_unrecorded := coalesce(v_unrecorded, v_attempt.unrecorded);
         if v_attempt.outcome in ('launched', 'progressed', 'laid_out') then
-            -- An empty audience costs something too, and a piece is never bigger than what was left.
+            -- An empty audience costs something too.
             v_rows_left := v_rows_left - greatest(v_attempt.contacts, 1);
         end if;
         if v_attempt.outcome = 'launched' and v_launched = 0 then
             -- The campaign's row is locked from now to the end of the step, and somebody may want to edit it. The first step
-            -- of a run answers sooner, as others begin beside it when they know that work is left.
+            -- of a run answers sooner: the run begins further steps only when this answer says that work is left.
             v_deadline := least(
                 v_deadline,
                 clock_timestamp() + case when v_is_first_step then interval '100 ms' else interval '500 ms' end

@@ -3,7 +3,7 @@ create or replace function campaign_runner.open_launches(
     p_system_user_id uuid,
     p_system_user_roles text[],
     p_at_most integer,
-    p_now timestamptz default now()
+    p_now timestamptz
 )
 returns table (launch campaign_runner.launches, name text, scheduled_at timestamptz, condition text)
 language plpgsql

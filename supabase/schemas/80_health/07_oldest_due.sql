@@ -4,7 +4,7 @@ create or replace function campaign_runner.oldest_due(
     p_system_user_roles text[],
     p_open_at_most integer,
     p_at_most integer,
-    p_now timestamptz default now()
+    p_now timestamptz
 )
 returns table (campaign_id uuid, organization_id uuid, name text, scheduled_at timestamptz, since timestamptz)
 language plpgsql
@@ -44,8 +44,8 @@ begin
             limit 1
         ),
         beyond as (
-            -- All p_at_most campaigns that were read have a launch, and there may be more. So the time of the last call stands
-            -- for how long one of those has waited.
+            -- All p_at_most campaigns that were read have a launch. A campaign beyond them may have none. The time of the last
+            -- call stands for the time since when that campaign has waited.
             select d.id, d.organization_id, d.name, d.scheduled_at, greatest(d.scheduled_at, t.at) as since
             from due_campaigns d
             cross join campaign_runner.last_call t
@@ -72,7 +72,7 @@ begin
             from campaign_runner.open_launches(
                 p_organization_id, p_system_user_id, p_system_user_roles, p_open_at_most, p_now
             ) o
-            where o.condition in ('ready', 'generating', 'reconciling')
+            where o.condition in ('ready', 'opened', 'generating', 'reconciling')
                 or (o.condition = 'failing' and coalesce((o.launch).next_attempt_at <= p_now, true))
         )
         -- A step that is under way may have worked on it after this transaction began.

@@ -12,19 +12,20 @@ set row_security = off
 as $$
 begin
     return (
-        with due as (
+        with read_campaigns as materialized (
+            select array(
+                select c.id
+                from public.campaigns c
+                where c.status = 'scheduled'
+                    and c.scheduled_at <= p_now
+                    and (p_organization_id is null or c.organization_id = p_organization_id)
+                limit p_counted_at_most + 1
+            ) as ids
+        ),
+        due as (
             select count(*) as n
-            from campaign_runner.due_campaigns(
-                array(
-                    select c.id
-                    from public.campaigns c
-                    where c.status = 'scheduled'
-                        and c.scheduled_at <= p_now
-                        and (p_organization_id is null or c.organization_id = p_organization_id)
-                    limit p_counted_at_most + 1
-                ),
-                p_now
-            )
+            from read_campaigns r
+            cross join lateral campaign_runner.due_campaigns(r.ids, p_now)
         ),
         unscheduled as materialized (
             select c.id, c.organization_id, coalesce(c.name::text, '') as name, row_number() over () as position
@@ -49,9 +50,10 @@ begin
         select jsonb_build_object(
             'due', (
                 select jsonb_build_object(
-                    'count', least(d.n, p_counted_at_most), 'is_capped', d.n > p_counted_at_most
+                    'count', least(d.n, p_counted_at_most), 'is_capped', cardinality(r.ids) > p_counted_at_most
                 )
                 from due d
+                cross join read_campaigns r
             ),
             'unscheduled', (
                 select jsonb_build_object(

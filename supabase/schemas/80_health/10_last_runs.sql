@@ -35,4 +35,4 @@ begin
     );
 end;
 $$;
-comment on function campaign_runner.last_runs(integer) is 'The last runs that did something, the newest first.';
+comment on function campaign_runner.last_runs(integer) is 'The last runs that did something or were reported, the newest first.';

@@ -10,7 +10,7 @@ stable
 set search_path = pg_catalog, pg_temp
 set row_security = off
 set jit = off
--- A lock on a table is told, and waited for no longer.
+-- A lock on a table ends the call with 55P03 after this time, so that the caller hears of the lock.
 set lock_timeout = '2s'
 -- These hold for the functions that this one calls, too. A short page must read its index in the order of the index: a bitmap
 -- of a million held launches took 6 s. A session keeps a plan that it made while a table was small.

@@ -52,5 +52,5 @@ as $$
     limit 5
 $$;
 comment on function campaign_runner.blockers() is
-    'The sessions that hold a lock for which a step has to wait: on a whole table, or, for more than a minute, perhaps on rows. Where '
-    'a lock has kept a campaign, the locks on other tables count as well.';
+    'The sessions that may keep a step waiting: by a lock on a whole table, or by a transaction older than a minute, which may '
+    'have locked rows. Where a lock has kept a campaign from its launch, locks on all other tables count.';

@@ -55,5 +55,5 @@ begin
 end;
 $$;
 comment on function campaign_runner.examine_memberships(uuid, text[]) is
-    'The organizations with scheduled campaigns in which the system user has none of these roles, and its role '
-    'in the first of them.';
+    'The organizations with scheduled campaigns in which the system user has none of these roles. Names the first '
+    'five, each with the role that the system user has there.';

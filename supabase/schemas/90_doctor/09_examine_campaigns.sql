@@ -13,7 +13,7 @@ declare
     v_is_cut constant boolean := p_check in ('tenants', 'closed', 'recipients') and exists (
         select from public.campaigns c
         where c.status = 'scheduled'
-        offset case when p_check = 'recipients' then 1000 else 10000 end
+        offset case when p_check = 'recipients' then v_looked_up_at_most else v_at_most end
     );
     v_found uuid[];
 begin
@@ -40,6 +40,11 @@ begin
                     when 'dropped' then l.excluded ? 'dropped_by_trigger'
                     else l.unmatched @? '$.*[*]'
                 end
+                -- A later launch of the campaign has mended it.
+                and not exists (
+                    select from campaign_runner.launches later
+                    where later.campaign_id = l.campaign_id and later.state = 'launched' and later.id > l.id
+                )
             order by l.closed_at desc
             limit v_at_most
         )
@@ -114,5 +119,5 @@ $$;
 comment on function campaign_runner.examine_campaigns(text) is
     'The scheduled campaigns without a time (schedules), without an organization (tenants), deleted or of a closed '
     'organization (closed), or with recipients that no launch wrote (recipients); and those that were launched in the last '
-    'week to nobody (nobody), with recipients that a trigger dropped (dropped), or past an exclusion that matched nothing '
+    'week to nobody (nobody), with recipients that a trigger dropped (dropped), or with an exclusion that matched nothing '
     '(unmatched).';

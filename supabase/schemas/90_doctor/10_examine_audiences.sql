@@ -15,7 +15,7 @@ declare
     v_is_sample boolean;
     v_found jsonb := '[]';
 begin
-    -- Without its index, a look for a twin would sort all contacts.
+    -- Without its index, a look for a twin would read all contacts.
     if exists (
         select from campaign_runner.missing_indexes() m where m.index_name = 'campaign_runner_addresses_idx'
     ) then

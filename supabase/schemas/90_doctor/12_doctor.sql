@@ -8,7 +8,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 set row_security = off
 set jit = off
--- A lock on a table is told, and waited for no longer.
+-- A lock on a table ends the call with 55P03 after this time, so that the caller hears of the lock.
 set lock_timeout = '500ms'
 as $$
 declare

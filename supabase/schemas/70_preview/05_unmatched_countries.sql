@@ -28,6 +28,7 @@ begin
                 select campaign_runner.fold(c.country::text) as country
                 from public.contacts c
                 where c.organization_id = any (array[p_organization_id]) and c.id >= p_from and c.id <= p_to
+                    and (c.id < p_to or p_to = 'ffffffff-ffff-ffff-ffff-ffffffffffff') is true
                 order by c.organization_id, c.id
             ) k
         ) present on present.country = campaign_runner.fold(named.country)
@@ -37,4 +38,4 @@ begin
 end;
 $$;
 comment on function campaign_runner.unmatched_countries(uuid, text[], uuid, uuid) is
-    'Those of the countries in which no contact of the range is.';
+    'The countries of the list that no contact of the range has.';

@@ -12,7 +12,7 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set row_security = off
--- A lock on a table is told, and waited for no longer.
+-- A lock on a table ends the call with 55P03 after this time, so that the caller hears of the lock.
 set lock_timeout = '2s'
 set enable_seqscan = off
 set jit = off
@@ -23,7 +23,7 @@ declare
     v_rows_left bigint := greatest(p_max_rows, 1);
     v_due record;
     v_obstacle record;
-    v_counted record;
+    v_page record;
     -- The place where the previous call stopped, and its counts of that campaign. Callers get a text, since not every server
     -- in between passes an object on as an object.
     v_cursor constant jsonb := p_cursor::jsonb;
@@ -82,14 +82,15 @@ begin
             end if;
 
             if coalesce((v_due.launch).generates, campaign_runner.would_generate(v_due.campaign_id)) then
-                select * into v_counted
-                from campaign_runner.count_recipients(
-                    v_due.campaign_id, v_due.organization_id, v_from, v_rows_left, v_deadline
+                select * into v_page
+                from campaign_runner.preview_page(
+                    v_due.campaign_id, v_due.organization_id, v_from, v_rows_left, true, 0,
+                    campaign_runner.read_rules(v_due.campaign_id)
                 );
-                v_inserts := v_inserts + v_counted.inserts;
-                v_recipients := v_recipients + v_counted.recipients;
-                v_rows_left := v_rows_left - v_counted.contacts;
-                v_from := v_counted.next_from;
+                v_inserts := v_inserts + v_page.inserts;
+                v_recipients := v_recipients + v_page.recipients;
+                v_rows_left := v_rows_left - v_page.contacts;
+                v_from := v_page.next_from;
                 v_is_stopped := v_from is not null;
                 exit due_campaigns when v_is_stopped;
             else

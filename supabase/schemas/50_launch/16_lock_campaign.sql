@@ -1,4 +1,4 @@
-create or replace function campaign_runner.hold_campaign(
+create or replace function campaign_runner.lock_campaign(
     p_launch campaign_runner.launches,
     p_now timestamptz
 )
@@ -38,6 +38,6 @@ begin
     return v_rules;
 end;
 $$;
-comment on function campaign_runner.hold_campaign(campaign_runner.launches, timestamptz) is
+comment on function campaign_runner.lock_campaign(campaign_runner.launches, timestamptz) is
     'Locks the campaign and its rules to the end of the transaction, if they are still those that the launch worked by. '
     'Returns the rules. Raises CR004 where another transaction has locked them, CR001 where they were changed.';

@@ -11,7 +11,7 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set row_security = off
--- A lock on a table is told, and waited for no longer.
+-- A lock on a table ends the call with 55P03 after this time, so that the caller hears of the lock.
 set lock_timeout = '2s'
 set jit = off
 as $$
@@ -35,8 +35,8 @@ begin
         v_cursor := null;
     end if;
     v_from := coalesce((v_cursor ->> 'from')::uuid, v_first);
-    -- Decided by the first page, as a launch decides it once: should one begin meanwhile, its first recipients must not
-    -- look like some that were there before it.
+    -- Decided by the first page, as by a launch. Decided by each page, the first recipients of a launch that begins meanwhile
+    -- would count as recipients that were there before.
     v_generates := coalesce(
         (v_cursor ->> 'generates')::boolean,
         (select l.generates from campaign_runner.launches l where l.campaign_id = p_campaign_id and l.closed_at is null),

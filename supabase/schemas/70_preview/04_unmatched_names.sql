@@ -52,6 +52,7 @@ begin
             select campaign_runner.fold(t.name::text)
             from public.contact_tags t
             where t.organization_id = v_organization_id
+                and t.name is not null
                 -- A scalar subquery looks into the index once for each tag. A semijoin, with loops switched off, would read
                 -- the assignments of all organizations.
                 and (

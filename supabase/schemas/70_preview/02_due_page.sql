@@ -16,7 +16,7 @@ set enable_seqscan = off
 as $$
 #variable_conflict use_column
 begin
-    -- The position is not compared as a pair; ready_campaigns() tells why.
+    -- The position is not compared as a pair; next_campaigns() tells why.
     return query
         with page as materialized (
             (
