@@ -198,7 +198,10 @@ begin
     union all
     select format('blamed: %s attempts, %s', l.attempts, l.last_error)
     from campaign_runner.launches l
-    where l.attempts > 0 or l.waiting is not null or l.last_error is not null
+    where l.attempts > 0
+        or l.waiting is not null
+        or l.failed_with is not null
+        or l.closed_at is not null and l.last_error is not null
     union all
     select format('blamed: %s', e.error)
     from campaign_runner.run_errors e;
