@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from runner.commands import guards
 from runner.commands.facts import Facts, Guard
@@ -20,8 +20,8 @@ UNREPORTED_SECONDS = 3600.0  # no run takes longer
 _LOCKED = ("CR004", "55P03")
 
 
-def campaign_findings(facts: Facts, settings: Settings) -> Iterator[Finding]:
-    """What the health says, which GET /health and `status` show as well."""
+def campaign_findings(facts: Facts, settings: Settings, problems: Collection[str] = ()) -> Iterator[Finding]:
+    """What the health says, as GET /health and `status` do. `problems`: the checks that found one before."""
     if facts.system_user is False:
         return  # the health is refused for this, and the finding stands above
     try:
@@ -34,7 +34,7 @@ def campaign_findings(facts: Facts, settings: Settings) -> Iterator[Finding]:
         )
         return
     if health.is_well(settings.health_max_lateness_minutes):
-        yield Finding("campaigns", "ok", _well(health, is_locked=bool(facts.locks)))
+        yield Finding("campaigns", "ok", _well(health, problems))
     yield from _stuck(facts, health, settings)
     if health.is_late(settings.health_max_lateness_minutes) and health.oldest_due is not None:
         late = duration(health.oldest_due_seconds or 0)
@@ -47,11 +47,11 @@ def campaign_findings(facts: Facts, settings: Settings) -> Iterator[Finding]:
             yield found("unreported", f"The run {run.run_id}, opened at {moment(run.opened_at)}, was never reported.")
 
 
-def _well(health: Health, *, is_locked: bool) -> str:
+def _well(health: Health, problems: Collection[str]) -> str:
     if health.due.count:
         said = [f"{counted(health.due.count, 'campaign')} due, for the next call; none failed, is held or late."]
-        if is_locked:
-            said.append("A lock may keep the next call from launching: see locks.")
+        if problems:
+            said.append(f"The next call may launch none: see {', '.join(problems)}.")
     else:
         said = ["None is due; none failed, is held or late."]
         if health.upcoming:

@@ -85,7 +85,8 @@ def examine() -> Examination:
         return Examination((*findings, unreachable(error)), complete=False)
     findings.append(Finding("database", "ok", f"{settings.supabase_url} answers, and accepts the key."))
     findings += database_findings(answer, settings)
-    findings += campaign_findings(answer.facts, settings)
+    problems = dict.fromkeys(finding.check for finding in findings if finding.severity == "problem")
+    findings += campaign_findings(answer.facts, settings, problems)
     findings.append(clock_finding(difference))
     return Examination(tuple(findings), complete=True)
 

@@ -104,7 +104,7 @@ def number(count: Count) -> str:
 def stuck_because(health: Health, launch: OpenLaunch, *, waits_for_a_person: bool) -> str:
     """Since when, how often, and when it is tried again: one sentence."""
     said = [f"due for {duration(launch.late_seconds)}" if launch.late_seconds is not None else "due"]
-    if launch.attempts:
+    if launch.attempts and launch.failed_with != "CR002":  # to be held is no failure
         said.append(f"{launch.attempts} failed attempt{'s' if launch.attempts > 1 else ''}")
     if launch.next_attempt_at is not None:
         wait = (launch.next_attempt_at - health.checked_at).total_seconds()

@@ -339,7 +339,12 @@ def test_what_is_wrong_is_one_finding_with_its_remedy(
         ("backing_off", {"failed_with": "55P03"}, "due for 2 min", "End the transaction that holds the lock"),
         ("needs_attention", {}, "10 failed attempts, not tried again by itself.", f"python -m runner retry {CAMPAIGN}"),
         ("needs_attention", {"failed_with": "CR403"}, "Spring sale", f"values ('{ORGANIZATION}', '{USER}', 'member');"),
-        ("held", {"failed_with": "CR002"}, "Spring sale", f"set scheduled_at = now() where id = '{CAMPAIGN}';"),
+        (
+            "held",
+            {"failed_with": "CR002"},
+            "due for 2 min, not tried again by itself.",
+            f"set scheduled_at = now() where id = '{CAMPAIGN}';",
+        ),
         ("taken_over", {"recipients_inserted": 750}, "750 recipients were written", "set status = 'scheduled'"),
     ],
 )
@@ -353,6 +358,14 @@ def test_a_campaign_that_is_not_launched_is_a_problem(
     assert CAMPAIGN in finding["message"]
     assert message in finding["message"]
     assert remedy in finding["remedy"]
+
+
+def test_where_something_else_is_wrong_the_campaigns_are_not_promised_to_the_next_call(project: FakeApi) -> None:
+    grant = {"lack": "select on public.campaigns", "statement": "grant select on public.campaigns to service_role;"}
+    project.on("doctor", answer(grants=[grant]))
+    project.on("health", health(due={"count": 1, "is_capped": False}))
+    [campaigns] = [finding for finding in findings("ok") if finding["check"] == "campaigns"]
+    assert campaigns["message"].endswith("The next call may launch none: see privileges.")
 
 
 def test_a_campaign_that_is_hindered_for_a_moment_is_a_warning(project: FakeApi) -> None:
