@@ -475,7 +475,9 @@ def test_a_lock_of_another_transaction_is_named_once_it_has_lasted_a_minute(
         person.execute("update campaigns set name = name where id = %s", (campaign,))
         answer = automation().step()
         assert (answer["busy"], answer["failed"]) == (1, 0)
-        [hindered] = automation().health()["generating"]["campaigns"]
+        health = automation().health()
+        assert health["oldest_due"]["campaign_id"] == str(campaign)
+        [hindered] = health["generating"]["campaigns"]
         assert hindered["failed_with"] is None
         assert hindered["last_error"].startswith("Another transaction has locked this campaign")
         database.execute("update campaign_runner.launches set hindered_at = hindered_at - interval '2 minutes'")
@@ -496,6 +498,19 @@ def test_what_hindered_a_launch_for_a_moment_is_no_part_of_its_history(
         assert records.launch(database, campaign)["last_error"] is not None
     assert automation().launch()["processed_count"] == 1
     assert records.launches(database, campaign)[0]["last_error"] is None
+
+
+def test_an_error_of_a_trigger_stops_no_other_campaign_where_a_grant_is_missing(
+    campaign: UUID, organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    other = factory.campaign(organization)
+    refuse(database, campaign, code="42703")
+    database.execute("revoke select on contact_tags from service_role")
+
+    answer = automation().step()
+
+    assert (answer["launched"], answer["failed"]) == (1, 1)
+    assert records.status(database, other) == "sending"
 
 
 @pytest.mark.parametrize("code", ["40001", "40P01", "55P03"])

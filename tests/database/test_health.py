@@ -375,6 +375,9 @@ def test_it_reads_no_ledger_from_end_to_end(
         [read] = records.rows(session, query)
 
     assert (health["held"]["count"], health["held"]["is_capped"], len(health["held"]["campaigns"])) == (1000, True, 20)
+    # Those that need attention are read with the held ones, and there may be some among those that were not read.
+    assert (health["needs_attention"]["count"], health["needs_attention"]["is_capped"]) == (0, True)
+    assert (health["generating"]["count"], health["generating"]["is_capped"]) == (0, False)
     assert health["due"] == {"count": 10_000, "is_capped": True}
     assert health["oldest_due_seconds"] // 60 == 60
     assert read["through"] <= 10_001  # of the count, if that

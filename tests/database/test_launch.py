@@ -179,6 +179,19 @@ def test_a_long_audience_is_cut_into_chunks_of_which_none_is_long_alone_at_the_e
     assert generated == chunks
 
 
+def test_an_audience_that_fits_in_a_fresh_step_is_not_split_after_an_empty_one(
+    organization: UUID, factory: Factory, automation: Automate, system_user: UUID
+) -> None:
+    factory.campaign(factory.organization(system_user), due_in=timedelta(hours=-1))
+    factory.contacts(organization, 20)
+    factory.campaign(organization)
+    run = automation(max_rows=20)
+
+    answers = [run.step(), run.step()]
+
+    assert [(answer["launched"], answer["contacts"]) for answer in answers] == [(1, 0), (1, 20)]
+
+
 def test_a_launch_that_was_interrupted_is_completed_by_the_next_run(
     organization: UUID, factory: Factory, automation: Automate, database: Connection
 ) -> None:

@@ -15,7 +15,19 @@ set row_security = off
 as $$
 begin
     return (
-        with listed as materialized (
+        with open_launches as materialized (
+            select
+                o.*,
+                case when (o.launch).waiting in ('held', 'needs_attention') then 'person' else (o.launch).waiting end as kind
+            from campaign_runner.open_launches(
+                p_organization_id, p_system_user_id, p_system_user_roles, p_open_at_most, p_now
+            ) o
+        ),
+        -- Of each kind so many were read at most, before their conditions were known.
+        cut_kinds as materialized (
+            select coalesce(o.kind, 'none') as kind from open_launches o group by o.kind having count(*) >= p_open_at_most
+        ),
+        listed as materialized (
             select
                 lists.name as list,
                 o.launch,
@@ -27,13 +39,12 @@ begin
                         (o.launch).next_attempt_at,
                         case when lists.name = 'generating' then (o.launch).id else -(o.launch).id end
                 ) as position
-            from campaign_runner.open_launches(
-                p_organization_id, p_system_user_id, p_system_user_roles, p_open_at_most, p_now
-            ) o
+            from open_launches o
             join (
                 values
-                    ('generating', 'opened'), ('generating', 'generating'), ('generating', 'reconciling'), ('backing_off', 'failing'),
-                    ('held', 'held'), ('needs_attention', 'needs_attention'), ('taken_over', 'taken_over')
+                    ('generating', 'opened'), ('generating', 'generating'), ('generating', 'reconciling'),
+                    ('backing_off', 'failing'), ('held', 'held'), ('needs_attention', 'needs_attention'),
+                    ('taken_over', 'taken_over')
             ) as lists (name, condition) on lists.condition = o.condition
         ),
         shown as materialized (
@@ -47,7 +58,9 @@ begin
         select jsonb_object_agg(
             lists.name,
             (
-                select jsonb_build_object('count', count(*), 'is_capped', count(*) >= p_open_at_most)
+                select jsonb_build_object(
+                    'count', count(*), 'is_capped', exists (select from cut_kinds k where k.kind = any (lists.kinds))
+                )
                 from listed l
                 where l.list = lists.name
             )
@@ -69,10 +82,15 @@ begin
                 )
             )
         )
-        from (values ('generating'), ('backing_off'), ('held'), ('needs_attention'), ('taken_over')) as lists (name)
+        from (
+            values
+                ('generating', array['none']), ('backing_off', array['none', 'backoff']), ('held', array['person']),
+                ('needs_attention', array['person']), ('taken_over', array['none', 'backoff', 'person'])
+        ) as lists (name, kinds)
     );
 end;
 $$;
 comment on function campaign_runner.launch_lists(uuid, uuid, text[], boolean, integer, integer, timestamptz) is
-    'The open launches of due campaigns, and of those that were taken over, in lists: generating (or reconciling), backing_off (failed, and tried again), held, '
-    'needs_attention, and taken_over, which a person set to sending. Each list shows p_shown_at_most.';
+    'The open launches of due campaigns, and of those that were taken over, in lists: generating (or reconciling), backing_off '
+    '(failed, and tried again), held, needs_attention, and taken_over, which a person set to sending. Each list shows '
+    'p_shown_at_most. is_capped: there may be more in the list than were counted.';
