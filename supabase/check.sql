@@ -51,6 +51,7 @@ returns table (
     table_name text,
     column_name text,
     kind text,
+    is_optional boolean,
     table_oid regclass,
     is_there boolean,
     type_name text,
@@ -93,7 +94,6 @@ as $$
             ('campaign_recipients', 'contact_id', 'uuid'),
             ('campaign_recipients', 'organization_id', 'uuid'),
             ('campaign_recipients', 'status', 'status'),
-            -- These tables may be absent, but not half there.
             ('contact_tags', 'id', 'uuid'),
             ('contact_tags', 'organization_id', 'uuid'),
             ('contact_tags', 'name', 'any'),
@@ -105,7 +105,9 @@ as $$
             ('activity_events', 'payload', 'json')
     )
     select
-        r.table_name, r.column_name, r.kind, to_regclass('public.' || r.table_name), a.attname is not null,
+        r.table_name, r.column_name, r.kind,
+        r.table_name in ('campaign_target_rules', 'contact_tags', 'contact_tag_assignments', 'activity_events'),
+        to_regclass('public.' || r.table_name), a.attname is not null,
         format_type(a.atttypid, null), coalesce(nullif(y.typbasetype, 0), y.oid), y.typtype, y.typcategory
     from required r
     left join pg_attribute a
@@ -117,7 +119,7 @@ as $$
 $$;
 comment on function pg_temp.required_columns() is
     'The columns that the runner reads or writes, and what the project has under these names. kind: a type, or any, array, '
-    'status (text or an enum), time, json.';
+    'status (text or an enum), time, json. is_optional: the table may be absent, but not half there.';
 
 
 -- 10_check/03_examine_tables.sql
@@ -131,13 +133,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
     with tables as (
-        select
-            r.table_name, r.table_oid,
-            r.table_name in (
-                'campaign_target_rules', 'contact_tags', 'contact_tag_assignments', 'activity_events'
-            ) as may_be_absent
-        from pg_temp.required_columns() r
-        group by r.table_name, r.table_oid
+        select distinct r.table_name, r.table_oid, r.is_optional from pg_temp.required_columns() r
     ),
     elsewhere as (
         select t.table_name, min(n.nspname::text) as schema_name
@@ -160,12 +156,12 @@ as $$
     union all
     select 'error', format('table public.%s is missing', t.table_name), 'Apply supabase/migrations.'
     from tables t
-    where p_is_installed and t.table_oid is null and not t.may_be_absent
+    where p_is_installed and t.table_oid is null and not t.is_optional
     union all
     select
         'error', 'auth.users and auth.uid() are missing: this is not a Supabase database',
         'No statement can mend that: the runner needs a Supabase project.'
-    where exists (select from tables t where t.table_oid is null and not t.may_be_absent)
+    where exists (select from tables t where t.table_oid is null and not t.is_optional)
         and (to_regprocedure('auth.uid()') is null or to_regclass('auth.users') is null)
     union all
     select
@@ -483,17 +479,12 @@ as $$
     union all
     select * from pg_temp.examine_writes()
     union all
-    select 'note', format('table public.%s is missing', n.name), 'The migrations create it.'
-    from (
-        values
-            ('organizations', true), ('profiles', true), ('organization_members', true), ('contacts', true),
-            ('campaigns', true), ('campaign_recipients', true), ('campaign_target_rules', false), ('contact_tags', false),
-            ('contact_tag_assignments', false), ('activity_events', false)
-    ) as n (name, is_required)
+    select distinct 'note', format('table public.%s is missing', r.table_name), 'The migrations create it.'
+    from pg_temp.required_columns() r
     where not p_is_installed
-        and to_regclass('public.' || n.name) is null
-        -- A project that has campaigns of its own may do without the others.
-        and (n.is_required or to_regclass('public.campaigns') is null)
+        and r.table_oid is null
+        -- A project that has campaigns of its own may do without the optional tables.
+        and (not r.is_optional or to_regclass('public.campaigns') is null)
 $$;
 comment on function pg_temp.check_project(boolean) is
     'What the project lacks: an error keeps the runner from launching, a warning may keep it from launching, a note tells what the migrations '

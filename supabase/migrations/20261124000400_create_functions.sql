@@ -5439,10 +5439,7 @@ as $$
         and l.pid <> pg_backend_pid()
         and (
             n.nspname = 'campaign_runner'
-            or n.nspname = 'public' and c.relname in (
-                'organizations', 'profiles', 'organization_members', 'contacts', 'campaigns', 'campaign_target_rules',
-                'campaign_recipients', 'contact_tags', 'contact_tag_assignments', 'activity_events'
-            )
+            or c.oid in (select r.table_oid from campaign_runner.required_columns() r)
             -- A trigger of the project may wait for any table.
             or n.nspname <> 'pg_catalog' and exists (
                 select from campaign_runner.launches k where k.closed_at is null and k.failed_with in ('CR004', '55P03')

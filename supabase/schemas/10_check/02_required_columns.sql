@@ -3,6 +3,7 @@ returns table (
     table_name text,
     column_name text,
     kind text,
+    is_optional boolean,
     table_oid regclass,
     is_there boolean,
     type_name text,
@@ -45,7 +46,6 @@ as $$
             ('campaign_recipients', 'contact_id', 'uuid'),
             ('campaign_recipients', 'organization_id', 'uuid'),
             ('campaign_recipients', 'status', 'status'),
-            -- These tables may be absent, but not half there.
             ('contact_tags', 'id', 'uuid'),
             ('contact_tags', 'organization_id', 'uuid'),
             ('contact_tags', 'name', 'any'),
@@ -57,7 +57,9 @@ as $$
             ('activity_events', 'payload', 'json')
     )
     select
-        r.table_name, r.column_name, r.kind, to_regclass('public.' || r.table_name), a.attname is not null,
+        r.table_name, r.column_name, r.kind,
+        r.table_name in ('campaign_target_rules', 'contact_tags', 'contact_tag_assignments', 'activity_events'),
+        to_regclass('public.' || r.table_name), a.attname is not null,
         format_type(a.atttypid, null), coalesce(nullif(y.typbasetype, 0), y.oid), y.typtype, y.typcategory
     from required r
     left join pg_attribute a
@@ -69,4 +71,4 @@ as $$
 $$;
 comment on function campaign_runner.required_columns() is
     'The columns that the runner reads or writes, and what the project has under these names. kind: a type, or any, array, '
-    'status (text or an enum), time, json.';
+    'status (text or an enum), time, json. is_optional: the table may be absent, but not half there.';

@@ -7,13 +7,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
     with tables as (
-        select
-            r.table_name, r.table_oid,
-            r.table_name in (
-                'campaign_target_rules', 'contact_tags', 'contact_tag_assignments', 'activity_events'
-            ) as may_be_absent
-        from campaign_runner.required_columns() r
-        group by r.table_name, r.table_oid
+        select distinct r.table_name, r.table_oid, r.is_optional from campaign_runner.required_columns() r
     ),
     elsewhere as (
         select t.table_name, min(n.nspname::text) as schema_name
@@ -36,12 +30,12 @@ as $$
     union all
     select 'error', format('table public.%s is missing', t.table_name), 'Apply supabase/migrations.'
     from tables t
-    where p_is_installed and t.table_oid is null and not t.may_be_absent
+    where p_is_installed and t.table_oid is null and not t.is_optional
     union all
     select
         'error', 'auth.users and auth.uid() are missing: this is not a Supabase database',
         'No statement can mend that: the runner needs a Supabase project.'
-    where exists (select from tables t where t.table_oid is null and not t.may_be_absent)
+    where exists (select from tables t where t.table_oid is null and not t.is_optional)
         and (to_regprocedure('auth.uid()') is null or to_regclass('auth.users') is null)
     union all
     select

@@ -14,17 +14,12 @@ as $$
     union all
     select * from campaign_runner.examine_writes()
     union all
-    select 'note', format('table public.%s is missing', n.name), 'The migrations create it.'
-    from (
-        values
-            ('organizations', true), ('profiles', true), ('organization_members', true), ('contacts', true),
-            ('campaigns', true), ('campaign_recipients', true), ('campaign_target_rules', false), ('contact_tags', false),
-            ('contact_tag_assignments', false), ('activity_events', false)
-    ) as n (name, is_required)
+    select distinct 'note', format('table public.%s is missing', r.table_name), 'The migrations create it.'
+    from campaign_runner.required_columns() r
     where not p_is_installed
-        and to_regclass('public.' || n.name) is null
-        -- A project that has campaigns of its own may do without the others.
-        and (n.is_required or to_regclass('public.campaigns') is null)
+        and r.table_oid is null
+        -- A project that has campaigns of its own may do without the optional tables.
+        and (not r.is_optional or to_regclass('public.campaigns') is null)
 $$;
 comment on function campaign_runner.check_project(boolean) is
     'What the project lacks: an error keeps the runner from launching, a warning may keep it from launching, a note tells what the migrations '
