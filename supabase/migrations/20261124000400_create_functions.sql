@@ -5747,7 +5747,48 @@ comment on function campaign_runner.why_nobody(uuid) is
     'Why the last launch of the campaign has no recipient to mail: the contacts by the reason against them.';
 
 
--- 90_doctor/09_examine_campaigns.sql
+-- 90_doctor/09_describe_closing.sql
+
+create or replace function campaign_runner.describe_closing(
+    p_campaign_id uuid
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+begin
+    return (
+        select jsonb_build_object(
+            'columns', to_jsonb(c.columns),
+            'statement', (
+                select string_agg(
+                    format(
+                        'update public.%s set %s = %s where id = %s;',
+                        split_part(k, '.', 1),
+                        split_part(k, '.', 2),
+                        case when k = 'organizations.is_active' then 'true' else 'null' end,
+                        case
+                            when k like 'organizations.%'
+                                then format('(select organization_id from public.campaigns where id = %L)', p_campaign_id)
+                            else quote_literal(p_campaign_id)
+                        end
+                    ),
+                    ' '
+                )
+                from unnest(c.columns) k
+            )
+        )
+        from (select campaign_runner.closing_columns(p_campaign_id) as columns) c
+    );
+end;
+$$;
+comment on function campaign_runner.describe_closing(uuid) is
+    'The columns that keep the campaign from being due, and the statement that opens it again.';
+
+
+-- 90_doctor/10_examine_campaigns.sql
 
 create or replace function campaign_runner.examine_campaigns(
     p_check text
@@ -5839,32 +5880,7 @@ begin
             from unnest(v_found[1:5]) with ordinality as f (id, position)
             left join public.campaigns c on c.id = f.id
         )
-    ) || case when p_check = 'closed'
-        then (
-            select jsonb_build_object(
-                'columns', to_jsonb(c.columns),
-                'statement', (
-                    select string_agg(
-                        format(
-                            'update public.%s set %s = %s where id = %s;',
-                            split_part(k, '.', 1),
-                            split_part(k, '.', 2),
-                            case when k = 'organizations.is_active' then 'true' else 'null' end,
-                            case
-                                when k like 'organizations.%'
-                                then format('(select organization_id from public.campaigns where id = %L)', v_found[1])
-                                else quote_literal(v_found[1])
-                            end
-                        ),
-                        ' '
-                    )
-                    from unnest(c.columns) k
-                )
-            )
-            from (select campaign_runner.closing_columns(v_found[1]) as columns) c
-        )
-        else '{}'
-    end;
+    ) || case when p_check = 'closed' then campaign_runner.describe_closing(v_found[1]) else '{}' end;
 end;
 $$;
 comment on function campaign_runner.examine_campaigns(text) is
@@ -5874,7 +5890,7 @@ comment on function campaign_runner.examine_campaigns(text) is
     '(unmatched).';
 
 
--- 90_doctor/10_examine_audiences.sql
+-- 90_doctor/11_examine_audiences.sql
 
 create or replace function campaign_runner.examine_audiences()
 returns jsonb
@@ -5934,7 +5950,7 @@ comment on function campaign_runner.examine_audiences() is
     'needs is missing.';
 
 
--- 90_doctor/11_examine.sql
+-- 90_doctor/12_examine.sql
 
 create or replace function campaign_runner.examine(
     p_check text,
@@ -6021,7 +6037,7 @@ comment on function campaign_runner.examine(text, uuid, text[]) is
     'or last_call.';
 
 
--- 90_doctor/12_doctor.sql
+-- 90_doctor/13_doctor.sql
 
 create or replace function public.campaign_runner_doctor(
     p_system_user_id uuid,

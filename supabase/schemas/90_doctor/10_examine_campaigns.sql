@@ -88,32 +88,7 @@ begin
             from unnest(v_found[1:5]) with ordinality as f (id, position)
             left join public.campaigns c on c.id = f.id
         )
-    ) || case when p_check = 'closed'
-        then (
-            select jsonb_build_object(
-                'columns', to_jsonb(c.columns),
-                'statement', (
-                    select string_agg(
-                        format(
-                            'update public.%s set %s = %s where id = %s;',
-                            split_part(k, '.', 1),
-                            split_part(k, '.', 2),
-                            case when k = 'organizations.is_active' then 'true' else 'null' end,
-                            case
-                                when k like 'organizations.%'
-                                then format('(select organization_id from public.campaigns where id = %L)', v_found[1])
-                                else quote_literal(v_found[1])
-                            end
-                        ),
-                        ' '
-                    )
-                    from unnest(c.columns) k
-                )
-            )
-            from (select campaign_runner.closing_columns(v_found[1]) as columns) c
-        )
-        else '{}'
-    end;
+    ) || case when p_check = 'closed' then campaign_runner.describe_closing(v_found[1]) else '{}' end;
 end;
 $$;
 comment on function campaign_runner.examine_campaigns(text) is
