@@ -494,8 +494,8 @@ as $$
         and (not r.is_optional or to_regclass('public.campaigns') is null)
 $$;
 comment on function campaign_runner.check_project(boolean) is
-    'What the project lacks: an error keeps the runner from launching, a warning may keep it from launching, a note tells what the migrations '
-    'create. p_is_installed: the migrations have created what was absent.';
+    'What the project lacks: an error keeps the runner from launching, a warning may keep it from launching, a note tells '
+    'what the migrations create. p_is_installed: the migrations have created what was absent.';
 
 
 -- 10_check/08_refuse_unusable_project.sql

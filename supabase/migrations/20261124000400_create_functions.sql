@@ -582,8 +582,9 @@ begin
             from (select distinct c.country from contacts c where v_has_excluded_countries) s
             where campaign_runner.fold(s.country) = any (p_rules.exclude_countries)
         )
-        -- What a rule asks for stands in a hashed subplan, made when the first contact comes to the rule: a rule that is not set
-        -- costs nothing. Joins in the place of the subplans took a tenth longer, and a seventh longer for a campaign of 100.
+        -- What a rule asks for stands in a hashed subplan, made when the first contact comes to the rule: a rule that is not
+        -- set costs nothing. Joins in the place of the subplans took a tenth longer, and a seventh longer for a campaign of
+        -- 100.
         select
             v.id,
             v.reason,
@@ -631,9 +632,9 @@ begin
 end;
 $$;
 comment on function campaign_runner.judge_contacts(campaign_runner.rules, uuid, uuid, uuid[]) is
-    'Judges each contact of the range, or of these ids. reason: the first reason against the contact, or NULL. address_hash: set '
-    'where reason is NULL and the contact has an e-mail address. country: set where reason is country. The opt-out of a twin '
-    'counts. Which twin gets the mail is not decided here. Only for evaluate_contacts() and rival_twins().';
+    'Judges each contact of the range, or of these ids. reason: the first reason against the contact, or NULL. address_hash: '
+    'set where reason is NULL and the contact has an e-mail address. country: set where reason is country. The opt-out of a '
+    'twin counts. Which twin gets the mail is not decided here. Only for evaluate_contacts() and rival_twins().';
 
 
 -- 30_audience/12_find_twins.sql
@@ -723,8 +724,8 @@ comment on function
     campaign_runner.find_twins(uuid, uuid, bigint[], uuid, uuid, uuid[], integer)
 is
     'The contacts at these addresses that are outside of the range, or not of these ids, each with its status as a '
-    'recipient. If an address has more than p_twins_at_most twins, at least p_twins_at_most are returned: those with the lowest ids. Only for '
-    'displaced_contacts().';
+    'recipient. If an address has more than p_twins_at_most twins, at least p_twins_at_most are returned: those with the '
+    'lowest ids. Only for displaced_contacts().';
 
 
 -- 30_audience/13_has_exclusions.sql
@@ -3239,8 +3240,9 @@ end;
 $$;
 comment on function campaign_runner.record_failure(uuid, uuid, text, text, text, text, timestamptz) is
     'Records a failure of this version of a campaign in its launch, which then waits, and in the errors of the run. A lock, '
-    'a deadlock, a serialization failure or a timeout of a big step is recorded once it has lasted a minute. What may be the database''s trouble is not counted as an attempt, unless '
-    'other campaigns were launched since. False: nothing was entered into the errors.';
+    'a deadlock, a serialization failure or a timeout of a big step is recorded once it has lasted a minute. What may be the '
+    'database''s trouble is not counted as an attempt, unless other campaigns were launched since. False: nothing was entered '
+    'into the errors.';
 
 
 -- 60_step/05_meaning.sql
@@ -3364,8 +3366,8 @@ begin
         raise exception 'the run is closed' using errcode = 'CR409';
     end if;
     -- The step waits at most so long for a lock of another transaction. A lock on a table that find_work() reads ends the step
-    -- with 55P03. A lock that an attempt meets is a failure of that campaign. A campaign whose row is locked is tried by a later
-    -- step.
+    -- with 55P03. A lock that an attempt meets is a failure of that campaign. A campaign whose row is locked is tried by a
+    -- later step.
     perform set_config('lock_timeout', '250ms', true);
     perform campaign_runner.check_configuration(p_organization_id, p_system_user_id);
 
@@ -3410,8 +3412,8 @@ begin
         closed_at = clock_timestamp(),
         waiting = null,
         next_attempt_at = null,
-        -- True where no cascade deleted the recipients. Rows that are written later are not the launch's. An opened launch inherits what the
-        -- launch before it left.
+        -- True where no cascade deleted the recipients. Rows that are written later are not the launch's. An opened launch
+        -- inherits what the launch before it left.
         left_recipients = coalesce(l.generates, campaign_runner.would_generate(l.campaign_id))
             and exists (select from public.campaign_recipients r where r.campaign_id = l.campaign_id)
     where l.id = any (array(
@@ -3522,8 +3524,9 @@ comment on function
     campaign_runner.attempt_campaign(uuid, uuid, uuid, text[], integer, boolean, integer, timestamptz)
 is
     'Advances a campaign by up to p_max_rows contacts, and records what fails. Outcome: launched, progressed and laid_out '
-    'as of advance_launch(); busy, another step has the campaign or the failure was not recorded; gone; left, for a step that begins with this campaign; '
-    'failed. is_locked: failed, as a transaction that is not ours has held a lock for over a minute. unrecorded: the SQLSTATE that kept the failure from being recorded.';
+    'as of advance_launch(); busy, another step has the campaign or the failure was not recorded; gone; left, for a step that '
+    'begins with this campaign; failed. is_locked: failed, as a transaction that is not ours has held a lock for over a '
+    'minute. unrecorded: the SQLSTATE that kept the failure from being recorded.';
 
 
 -- 60_step/11_end_step.sql
@@ -3568,7 +3571,8 @@ $$;
 comment on function
     campaign_runner.end_step(uuid, boolean, uuid, text[], integer, timestamptz, uuid, uuid)
 is
-    'Notes the run and the call. A position of campaigns that is NULL stays. unrecorded: the SQLSTATE that kept both from being noted.';
+    'Notes the run and the call. A position of campaigns that is NULL stays. unrecorded: the SQLSTATE that kept both from '
+    'being noted.';
 
 
 -- 60_step/12_step.sql
@@ -3593,7 +3597,8 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-    -- Each launch, and each failure, holds an advisory lock to the end of the step, and the lock table has room for a few thousand.
+    -- Each launch, and each failure, holds an advisory lock to the end of the step, and the lock table has room for a few
+    -- thousand.
     v_launches_at_most constant integer := 250;
     v_now constant timestamptz := now();
     v_deadline timestamptz;
@@ -3687,7 +3692,8 @@ $$;
 comment on function public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer, integer) is
     'One step of a run: works through up to p_max_rows contacts of due campaigns, launches what became complete, records '
     'what failed, and says whether work is left. Safe to repeat. unrecorded: the SQLSTATE that kept a failure, or the run and '
-    'the call, from being recorded; what the step did before stays. Raises what hold_version() and check_configuration() raise.';
+    'the call, from being recorded; what the step did before stays. Raises what hold_version() and check_configuration() '
+    'raise.';
 
 
 -- 60_step/13_report.sql
@@ -5102,8 +5108,8 @@ begin
 end;
 $$;
 comment on function public.campaign_runner_health(uuid, uuid, text[], boolean) is
-    'How the runner is: last call and runs, what is due, comes next, is under way or waits after a failure, of one organization '
-    'or (NULL) of all. The runs are those of all. Lists show 20 campaigns, counts end where is_capped says so. '
+    'How the runner is: last call and runs, what is due, comes next, is under way or waits after a failure, of one '
+    'organization or (NULL) of all. The runs are those of all. Lists show 20 campaigns, counts end where is_capped says so. '
     'p_with_details: with the words of the source that refused, which may hold row data.';
 
 

@@ -81,8 +81,9 @@ begin
             from (select distinct c.country from contacts c where v_has_excluded_countries) s
             where campaign_runner.fold(s.country) = any (p_rules.exclude_countries)
         )
-        -- What a rule asks for stands in a hashed subplan, made when the first contact comes to the rule: a rule that is not set
-        -- costs nothing. Joins in the place of the subplans took a tenth longer, and a seventh longer for a campaign of 100.
+        -- What a rule asks for stands in a hashed subplan, made when the first contact comes to the rule: a rule that is not
+        -- set costs nothing. Joins in the place of the subplans took a tenth longer, and a seventh longer for a campaign of
+        -- 100.
         select
             v.id,
             v.reason,
@@ -130,6 +131,6 @@ begin
 end;
 $$;
 comment on function campaign_runner.judge_contacts(campaign_runner.rules, uuid, uuid, uuid[]) is
-    'Judges each contact of the range, or of these ids. reason: the first reason against the contact, or NULL. address_hash: set '
-    'where reason is NULL and the contact has an e-mail address. country: set where reason is country. The opt-out of a twin '
-    'counts. Which twin gets the mail is not decided here. Only for evaluate_contacts() and rival_twins().';
+    'Judges each contact of the range, or of these ids. reason: the first reason against the contact, or NULL. address_hash: '
+    'set where reason is NULL and the contact has an e-mail address. country: set where reason is country. The opt-out of a '
+    'twin counts. Which twin gets the mail is not decided here. Only for evaluate_contacts() and rival_twins().';

@@ -83,5 +83,5 @@ comment on function
     campaign_runner.find_twins(uuid, uuid, bigint[], uuid, uuid, uuid[], integer)
 is
     'The contacts at these addresses that are outside of the range, or not of these ids, each with its status as a '
-    'recipient. If an address has more than p_twins_at_most twins, at least p_twins_at_most are returned: those with the lowest ids. Only for '
-    'displaced_contacts().';
+    'recipient. If an address has more than p_twins_at_most twins, at least p_twins_at_most are returned: those with the '
+    'lowest ids. Only for displaced_contacts().';

@@ -104,5 +104,6 @@ end;
 $$;
 comment on function campaign_runner.record_failure(uuid, uuid, text, text, text, text, timestamptz) is
     'Records a failure of this version of a campaign in its launch, which then waits, and in the errors of the run. A lock, '
-    'a deadlock, a serialization failure or a timeout of a big step is recorded once it has lasted a minute. What may be the database''s trouble is not counted as an attempt, unless '
-    'other campaigns were launched since. False: nothing was entered into the errors.';
+    'a deadlock, a serialization failure or a timeout of a big step is recorded once it has lasted a minute. What may be the '
+    'database''s trouble is not counted as an attempt, unless other campaigns were launched since. False: nothing was entered '
+    'into the errors.';

@@ -18,8 +18,8 @@ begin
         raise exception 'the run is closed' using errcode = 'CR409';
     end if;
     -- The step waits at most so long for a lock of another transaction. A lock on a table that find_work() reads ends the step
-    -- with 55P03. A lock that an attempt meets is a failure of that campaign. A campaign whose row is locked is tried by a later
-    -- step.
+    -- with 55P03. A lock that an attempt meets is a failure of that campaign. A campaign whose row is locked is tried by a
+    -- later step.
     perform set_config('lock_timeout', '250ms', true);
     perform campaign_runner.check_configuration(p_organization_id, p_system_user_id);
 

@@ -19,8 +19,8 @@ begin
         closed_at = clock_timestamp(),
         waiting = null,
         next_attempt_at = null,
-        -- True where no cascade deleted the recipients. Rows that are written later are not the launch's. An opened launch inherits what the
-        -- launch before it left.
+        -- True where no cascade deleted the recipients. Rows that are written later are not the launch's. An opened launch
+        -- inherits what the launch before it left.
         left_recipients = coalesce(l.generates, campaign_runner.would_generate(l.campaign_id))
             and exists (select from public.campaign_recipients r where r.campaign_id = l.campaign_id)
     where l.id = any (array(

@@ -92,5 +92,6 @@ comment on function
     campaign_runner.attempt_campaign(uuid, uuid, uuid, text[], integer, boolean, integer, timestamptz)
 is
     'Advances a campaign by up to p_max_rows contacts, and records what fails. Outcome: launched, progressed and laid_out '
-    'as of advance_launch(); busy, another step has the campaign or the failure was not recorded; gone; left, for a step that begins with this campaign; '
-    'failed. is_locked: failed, as a transaction that is not ours has held a lock for over a minute. unrecorded: the SQLSTATE that kept the failure from being recorded.';
+    'as of advance_launch(); busy, another step has the campaign or the failure was not recorded; gone; left, for a step that '
+    'begins with this campaign; failed. is_locked: failed, as a transaction that is not ours has held a lock for over a '
+    'minute. unrecorded: the SQLSTATE that kept the failure from being recorded.';

@@ -38,4 +38,5 @@ $$;
 comment on function
     campaign_runner.end_step(uuid, boolean, uuid, text[], integer, timestamptz, uuid, uuid)
 is
-    'Notes the run and the call. A position of campaigns that is NULL stays. unrecorded: the SQLSTATE that kept both from being noted.';
+    'Notes the run and the call. A position of campaigns that is NULL stays. unrecorded: the SQLSTATE that kept both from '
+    'being noted.';

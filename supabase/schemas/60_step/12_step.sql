@@ -18,7 +18,8 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-    -- Each launch, and each failure, holds an advisory lock to the end of the step, and the lock table has room for a few thousand.
+    -- Each launch, and each failure, holds an advisory lock to the end of the step, and the lock table has room for a few
+    -- thousand.
     v_launches_at_most constant integer := 250;
     v_now constant timestamptz := now();
     v_deadline timestamptz;
@@ -112,4 +113,5 @@ $$;
 comment on function public.campaign_runner_step(uuid, uuid, uuid, text[], integer, integer, integer) is
     'One step of a run: works through up to p_max_rows contacts of due campaigns, launches what became complete, records '
     'what failed, and says whether work is left. Safe to repeat. unrecorded: the SQLSTATE that kept a failure, or the run and '
-    'the call, from being recorded; what the step did before stays. Raises what hold_version() and check_configuration() raise.';
+    'the call, from being recorded; what the step did before stays. Raises what hold_version() and check_configuration() '
+    'raise.';
