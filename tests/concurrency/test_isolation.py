@@ -96,15 +96,15 @@ class Part:
 
 WHOLE = Part(100, 0, ["launched"])
 PARTS = {
-    "long": Part(4, 0, ["generating", "generating", "generating", "reconciling", "launched"]),
-    "reconcile": Part(1, 7, ["reconciling", "reconciling", "launched"]),
+    "long": Part(4, 0, [*["generating"] * 3, *["reconciling"] * 3, "launched"]),
+    "reconcile": Part(1, 7, [*["reconciling"] * 5, "launched"]),
 }
 PAIRS = {  # two runs take a step each, the second before the first has committed
     "two_launches": Part(100, 0, ["launched", "contended"]),
     "two_openings": Part(4, 0, ["generating", "contended"]),
     "two_last_syncs": Part(4, 2, ["generating", "generating"]),
-    "two_last_reconciles": Part(1, 8, ["reconciling", "reconciling"]),
-    "two_final_updates": Part(4, 4, ["launched", "contended"]),
+    "two_last_reconciles": Part(1, 11, ["reconciling", "reconciling"]),
+    "two_final_updates": Part(4, 6, ["launched", "contended"]),
 }
 
 

@@ -19,6 +19,9 @@ begin
         closed_at = clock_timestamp(),
         waiting = null,
         next_attempt_at = null,
+        -- As in advance_launch().
+        last_error = case when l.failed_with is not null then l.last_error end,
+        last_error_detail = case when l.failed_with is not null then l.last_error_detail end,
         -- True where no cascade deleted the recipients. Rows that are written later are not the launch's. An opened launch
         -- inherits what the launch before it left.
         left_recipients = coalesce(l.generates, campaign_runner.would_generate(l.campaign_id))
