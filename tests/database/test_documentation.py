@@ -151,6 +151,19 @@ def arrows(containing: str) -> set[tuple[str, str]]:
     return {(before, after) for before, after in found if before != after}
 
 
+def test_the_page_of_the_audience_and_the_comment_name_each_reason_in_its_order(database: Connection) -> None:
+    [judging] = records.rows(database, "select pg_get_functiondef('campaign_runner.judge_contacts'::regproc) as body")
+    [evaluating] = records.rows(
+        database, "select obj_description('campaign_runner.evaluate_contacts'::regproc, 'pg_proc') as comment"
+    )
+    reasons = [*re.findall(r"then '(\w+)'", judging["body"]), "project:…", "duplicate_address"]
+    assert len(reasons) == 10
+    page = (ROOT / "docs" / "audience.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)[: len(reasons)] == reasons
+    told = evaluating["comment"].partition("the first reason against it: ")[2].partition(".")[0]
+    assert told.replace(" (with the country)", "").split(", ") == reasons
+
+
 def test_the_states_of_the_picture_are_those_of_the_ledger(database: Connection) -> None:
     shown = {state for arrow in arrows("reconciling") for state in arrow} - {"[*]"}
     query = "select pg_get_constraintdef(oid) from pg_constraint where conname = 'state_is_known'"
