@@ -107,7 +107,7 @@ def to_text(examination: Examination) -> str:
         lines += [f"{severity}  {first.lstrip()}", *rest]
         if finding.remedy:
             # Unwrapped: a statement that a terminal has broken is hard to paste.
-            lines += ["         → " + printable(finding.remedy).replace(" Then: ", "\n           Then: ")]
+            lines.append(f"         → {printable(finding.remedy)}".replace(" Then: ", "\n           Then: "))
     counts = [sum(finding.severity == severity for finding in examination.findings) for severity in _COLORS]
     lines += ["", f"{counted(counts[2], 'problem')}, {counted(counts[1], 'warning')}."]
     if not examination.complete:

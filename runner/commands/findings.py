@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from runner.commands import guards
-from runner.commands.facts import Audiences, Blocker, Closed, DoctorResult, Facts, Lack, Memberships
+from runner.commands.facts import Audiences, Blocker, Closed, DoctorResult, Facts, Lack, Memberships, Named
 from runner.commands.finding import Finding, found
 from runner.commands.memberships import membership_statement
 from runner.commands.terminal import counted, duration
@@ -321,19 +321,15 @@ def _other_user(facts: Facts, settings: Settings) -> str:
 
 
 def _tenants(lack: Memberships) -> str:
-    shown = [
-        f"{each.name or '(without a name)'} {each.id}" + (f" (its role there: {each.role})" if each.role else "")
-        for each in lack.named
-    ]
-    return _listed(shown, lack.lacking)
+    return _listed([_named(each, each.role and f"its role there: {each.role}") for each in lack.named], lack.lacking)
 
 
 def _campaigns(lack: Lack) -> str:
-    shown = [
-        f"{each.name or '(without a name)'} {each.id}" + (f" ({each.because})" if each.because else "")
-        for each in lack.named
-    ]
-    return _listed(shown, lack.lacking)
+    return _listed([_named(each, each.because) for each in lack.named], lack.lacking)
+
+
+def _named(named: Named, note: str | None) -> str:
+    return f"{named.name or '(without a name)'} {named.id}" + (f" ({note})" if note else "")
 
 
 def _listed(shown: Sequence[str], number: int) -> str:

@@ -4468,7 +4468,7 @@ $$;
 comment on function public.campaign_runner_preview_campaign(uuid, uuid, text[], integer, integer, text) is
     'The recipients that the campaign, of any status, would have if it were launched now. Each call reads up to p_max_rows '
     'contacts, as of its own moment. Pass the returned cursor until it is null: the last answer has `preview`. A change of '
-    'the rules or the schedule between two calls makes the preview begin anew.';
+    'the rules or the schedule between two calls starts the preview again.';
 
 
 -- 80_health/01_contact_count.sql
@@ -5111,8 +5111,8 @@ begin
 end;
 $$;
 comment on function public.campaign_runner_health(uuid, uuid, text[], boolean) is
-    'How the runner is: last call and runs, what is due, comes next, is under way or waits after a failure, of one '
-    'organization or (NULL) of all. The runs are those of all. Lists show 20 campaigns, counts end where is_capped says so. '
+    'The state of the runner: the last call and runs; the campaigns of one organization or (NULL) of all that are due, come '
+    'next, are under way or wait after a failure. The runs are those of all. Lists show 20 campaigns, counts end where is_capped says so. '
     'p_with_details: with the words of the source that refused, which may hold row data.';
 
 

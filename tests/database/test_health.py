@@ -379,6 +379,11 @@ def test_it_reads_no_ledger_from_end_to_end(
     assert (health["needs_attention"]["count"], health["needs_attention"]["is_capped"]) == (0, True)
     assert (health["generating"]["count"], health["generating"]["is_capped"]) == (0, False)
     assert health["due"] == {"count": 10_000, "is_capped": True}
+    database.execute("alter table campaigns add deleted_at timestamptz")
+    database.execute("update campaigns set deleted_at = now() where name::integer % 2 = 0")
+    due = Automation(database, system_user).health()["due"]
+    assert due["count"] < 10_000
+    assert due["is_capped"] is True
     assert health["oldest_due_seconds"] // 60 == 60
     assert read["through"] <= 10_001  # of the count, if that
     assert read["picked"] <= 62_000  # 10,000 twice for the oldest, twice for the count, the rest for lists

@@ -474,6 +474,29 @@ def test_a_unique_key_counts_in_any_order_of_its_columns(key: LiteralString, dat
     assert records.rows(database, query) == [{"has": True}]
 
 
+@pytest.mark.parametrize(
+    ("key", "counts"),
+    [
+        ("create index on keys (a, b)", True),
+        ("create index on keys (a, b, c desc)", True),
+        ("create index on keys (a, b desc)", False),
+        ("create index on keys using brin (a, b)", False),
+        ("create index on keys (b, a)", False),
+    ],
+)
+def test_an_index_counts_where_it_gives_the_order(key: LiteralString, counts: bool, database: Connection) -> None:
+    database.execute("create table keys (a text, b text, c text)")
+    database.execute(key)
+    assert records.rows(database, "select campaign_runner.has_index('keys', '{a,b}') as has") == [{"has": counts}]
+
+
+def test_a_column_of_a_domain_with_a_default_is_filled(project: Connection) -> None:
+    migrate(project)
+    project.execute("create domain channel as text default 'mail'")
+    project.execute("alter table campaign_recipients add channel channel not null")
+    assert [row for row in checked(project) if "channel" in row["lack"]] == []
+
+
 def test_a_required_column_that_a_trigger_may_fill_is_warned_of(project: Connection) -> None:
     project.execute(EXISTING_PROJECT)
     project.execute("alter table campaign_recipients add column tenant_region text not null")

@@ -90,4 +90,4 @@ $$;
 comment on function public.campaign_runner_preview_campaign(uuid, uuid, text[], integer, integer, text) is
     'The recipients that the campaign, of any status, would have if it were launched now. Each call reads up to p_max_rows '
     'contacts, as of its own moment. Pass the returned cursor until it is null: the last answer has `preview`. A change of '
-    'the rules or the schedule between two calls makes the preview begin anew.';
+    'the rules or the schedule between two calls starts the preview again.';

@@ -51,6 +51,6 @@ begin
 end;
 $$;
 comment on function public.campaign_runner_health(uuid, uuid, text[], boolean) is
-    'How the runner is: last call and runs, what is due, comes next, is under way or waits after a failure, of one '
-    'organization or (NULL) of all. The runs are those of all. Lists show 20 campaigns, counts end where is_capped says so. '
+    'The state of the runner: the last call and runs; the campaigns of one organization or (NULL) of all that are due, come '
+    'next, are under way or wait after a failure. The runs are those of all. Lists show 20 campaigns, counts end where is_capped says so. '
     'p_with_details: with the words of the source that refused, which may hold row data.';
