@@ -81,7 +81,7 @@ def _stuck(facts: Facts, health: Health, settings: Settings) -> Iterator[Finding
                 trouble,
                 _told(health, kind, launch, refusing),
                 guard=refusing[0].kind if refusing else "",
-                statement=_statement(trouble, launch, refusing, facts, settings),
+                statement=_statement(trouble, launch, refusing, settings),
                 campaign_id=launch.campaign_id,
             )
         if launches.count > len(launches.campaigns):
@@ -89,17 +89,16 @@ def _stuck(facts: Facts, health: Health, settings: Settings) -> Iterator[Finding
             yield Finding("campaigns", "problem", f"{more:,} more of this kind.", "See: python -m runner status")
 
 
-def _statement(trouble: str, launch: OpenLaunch, refusing: Sequence[Guard], facts: Facts, settings: Settings) -> str:
+def _statement(trouble: str, launch: OpenLaunch, refusing: Sequence[Guard], settings: Settings) -> str:
     if trouble != "no_member":
         return guards.statements(refusing)
-    lacking = facts.memberships.named if facts.memberships else ()
-    is_member = any(each.id == launch.organization_id and each.role is not None for each in lacking)
-    return membership_statement(launch.organization_id, settings, is_member=is_member)
+    return membership_statement(launch.organization_id, settings, is_member=False)
 
 
 def _trouble(kind: str, launch: OpenLaunch, refusing: Sequence[Guard], facts: Facts) -> str:
     if launch.failed_with == "CR403" and kind == "needs_attention":
-        return "no_member"
+        lacking = facts.memberships.named if facts.memberships else ()
+        return "see_memberships" if any(each.id == launch.organization_id for each in lacking) else "no_member"
     if launch.failed_with in _LOCKED and kind == "failing":
         return "locked"
     if kind in ("failing", "needs_attention"):

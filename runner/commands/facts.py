@@ -105,13 +105,22 @@ class Blocker(BaseModel):
 class Guard(BaseModel):
     """What of the project may refuse a row that the runner writes.
 
-    `name`: that of the column, where it is a default. `function_name`: what a trigger runs. `statement` takes the guard
-    away.
+    `name`: that of the column, where the guard is a default or an expression. `function_name`: what a trigger runs.
+    `statement` takes the guard away.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    kind: Literal["trigger", "rule", "constraint", "unique index", "default"]
+    kind: Literal[
+        "trigger",
+        "rule",
+        "constraint",
+        "domain constraint",
+        "foreign key",
+        "unique index",
+        "default",
+        "generated column",
+    ]
     name: StrictStr
     table_name: StrictStr
     function_name: StrictStr | None
@@ -149,6 +158,7 @@ class LastCall(BaseModel):
 
     seconds_ago: float | None  # None: never
     is_any_due: StrictBool
+    passed_over_for: Named | None  # the call was for this organization alone, and campaigns of others are due
     system_user_id: UUID | None
     system_user_roles: tuple[StrictStr, ...] | None
     max_lateness_minutes: int | None
@@ -160,7 +170,7 @@ class Facts(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     version: StrictStr | None = None  # the number of the last migration
-    functions: tuple[StrictStr, ...] | None = None  # that are gone, or have another body than the migrations gave them
+    objects: tuple[StrictStr, ...] | None = None  # functions that are gone or have another body, tables that are gone
     requirements: tuple[Requirement, ...] | None = None  # what the tables lack
     grants: tuple[Grant, ...] | None = None  # that are missing
     writing: StrictStr | None = None  # the SQLSTATE with which the database refuses to write

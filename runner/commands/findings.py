@@ -40,7 +40,7 @@ _CHECKS = {
     "nobody": "launches",
     "dropped": "launches",
     "unmatched": "launches",
-    "functions": "migrations",
+    "objects": "migrations",
     "guards": "campaigns",
     "audiences": "contacts",
     "last_call": "calls",
@@ -114,8 +114,8 @@ def database_findings(answer: DoctorResult, settings: Settings) -> Iterator[Find
     facts = answer.facts
     if "version" not in answer.errors:
         yield _version(facts.version)
-    for function in facts.functions or ():
-        yield found("function", f"The function {function} is gone, or was changed since the migrations.")
+    for each in facts.objects or ():
+        yield found("object", f"The {each} is gone, or was changed since the migrations.")
     for requirement in facts.requirements or ():
         trouble = "table" if requirement.severity == "error" else "odd_table"
         yield found(trouble, f"{requirement.lack}.", remedy=requirement.remedy)
@@ -200,8 +200,11 @@ def _system_user(facts: Facts, settings: Settings) -> Iterator[Finding]:
         yield found(
             "membership",
             f"{number} with scheduled campaigns, in which the system user has none of the roles "
-            f"{', '.join(settings.system_user_roles)}: {_tenants(lack)}.{_other_user(facts, settings)}",
-            statement=membership_statement(lack.named[0].id, settings, is_member=lack.named[0].role is not None),
+            f"{', '.join(settings.system_user_roles)}: {_tenants(lack)}."
+            f"{_other_user(facts, settings)}{_no_profile(facts)}",
+            statement=" ".join(
+                membership_statement(each.id, settings, is_member=each.role is not None) for each in lack.named
+            ),
         )
     elif lack is not None:
         extent = ", as far as these were looked at" if lack.is_cut else ""
@@ -287,6 +290,12 @@ def _calls(facts: Facts, settings: Settings) -> Iterator[Finding]:
             yield found("no_call", f"{since} the runner, and campaigns are due.")
         else:
             yield found("old_call", f"{since} the runner.")
+    if call.passed_over_for is not None:
+        yield found(
+            "passed_over",
+            f"The last call was for {_named(call.passed_over_for, None)} alone (organization_id). Campaigns of other "
+            "organizations are due, and no such call launches them.",
+        )
     if call.system_user_id is not None:
         theirs = (call.system_user_id, call.system_user_roles, call.max_lateness_minutes)
         ours = (settings.system_user_id, settings.system_user_roles, settings.max_lateness_minutes)
@@ -311,6 +320,10 @@ def clock_finding(difference: float) -> Finding:
         return Finding("clocks", "ok", "This machine and the database agree about the time.")
     direction = "behind" if difference > 0 else "ahead of"
     return found("clock", f"This machine's clock is {abs(difference):.0f} s {direction} the database's.")
+
+
+def _no_profile(facts: Facts) -> str:
+    return " The user needs its profile first (see system user)." if facts.system_user is False else ""
 
 
 def _other_user(facts: Facts, settings: Settings) -> str:

@@ -84,10 +84,10 @@ TROUBLES = {
     "new_functions": Trouble(
         "migrations", "warning", "the migrations are newer than the program", "Deploy the newer version of the program."
     ),
-    "function": Trouble(
+    "object": Trouble(
         "migrations",
         "problem",
-        "a function of the runner is gone, or was changed",
+        "a function or table of the runner is gone, or a function was changed",
         "Run the files of supabase/migrations once more in the SQL editor, in their order, which does no harm. "
         "`supabase db push` leaves out what it has applied.",
     ),
@@ -180,8 +180,9 @@ TROUBLES = {
         "launches",
         "warning",
         "a launch of the last 7 days has no recipient to mail",
-        "Correct the rules or the contacts (names that match no contact: python -m runner preview {campaign_id}). To "
-        "launch the campaign again: update public.campaigns set status = 'scheduled' where id = '{campaign_id}';",
+        "Correct the rules or the contacts (names that match no contact: python -m runner preview {campaign_id}). A "
+        "reason project:… comes from your function public.campaign_runner_exclusions. To launch the campaign again: "
+        "update public.campaigns set status = 'scheduled' where id = '{campaign_id}';",
     ),
     "dropped": Trouble(
         "launches",
@@ -211,7 +212,7 @@ TROUBLES = {
     "refused_by_guard": Trouble(
         "campaigns",
         "problem",
-        "a trigger, rule, constraint, unique index or default of the project refuses a campaign, or is too slow",
+        "a trigger, rule, constraint, index or column of the project refuses a campaign, or is too slow",
         "Do what the {guard} asks for, or correct the {guard}. Or take it away, for all campaigns: {statement} "
         "Then: python -m runner retry {campaign_id}",
     ),
@@ -221,6 +222,12 @@ TROUBLES = {
         "the project's own function public.campaign_runner_exclusions fails",
         "Correct your function public.campaign_runner_exclusions (docs/audience.md), or what it reads. "
         "Then: python -m runner retry {campaign_id}",
+    ),
+    "see_memberships": Trouble(
+        "campaigns",
+        "problem",
+        "a campaign waits until the system user may act for its organization",
+        "Do what stands under memberships; the next call launches the campaign.",
     ),
     "see_tables": Trouble(
         "campaigns",
@@ -309,6 +316,12 @@ TROUBLES = {
         "warning",
         "nothing calls, and no campaign is due",
         "Start a trigger: ./deploy.sh start, or another one of docs/operations.md.",
+    ),
+    "passed_over": Trouble(
+        "calls",
+        "warning",
+        "the last call was for one organization alone, and campaigns of others are due",
+        "Call the runner without organization_id, or once for each organization. For all at once: python -m runner run",
     ),
     "other_settings": Trouble(
         "calls",

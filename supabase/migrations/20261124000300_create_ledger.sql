@@ -110,6 +110,7 @@ create index if not exists run_errors_occurred_at_idx on campaign_runner.run_err
 create table if not exists campaign_runner.last_call (
     singleton boolean primary key default true,
     at timestamptz not null,
+    organization_id uuid, -- the call was for this one alone; NULL: for all
     -- The settings of that call.
     system_user_id uuid,
     system_user_roles text[],

@@ -3461,6 +3461,7 @@ declare
     v_code text;
     v_message text;
     v_detail text;
+    v_hint text;
     v_table text;
     v_column text;
     v_constraint text;
@@ -3483,7 +3484,7 @@ exception
     -- `others` catches neither a cancel nor the failure of an assert.
     when query_canceled or assert_failure or others then
         get stacked diagnostics
-            v_code = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
+            v_code = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail, v_hint = pg_exception_hint,
             v_table = table_name, v_column = column_name, v_constraint = constraint_name,
             v_context = pg_exception_context;
         -- A person's cancel ends the whole step.
@@ -3510,7 +3511,7 @@ exception
             p_run_id, p_campaign_id, v_version, v_code,
             campaign_runner.explain_failure(v_code, v_message, v_table, v_column, v_constraint),
             concat_ws(
-                E'\n', v_message, nullif(v_detail, ''),
+                E'\n', v_message, nullif(v_detail, ''), nullif(v_hint, ''),
                 -- Which function of the project it was: a trigger's, or campaign_runner_exclusions.
                 'in ' || substring(
                     v_context
@@ -3537,6 +3538,7 @@ is
 create or replace function campaign_runner.end_step(
     p_run_id uuid,
     p_has_worked boolean,
+    p_organization_id uuid,
     p_system_user_id uuid,
     p_system_user_roles text[],
     p_max_lateness_minutes integer,
@@ -3558,6 +3560,7 @@ begin
     update campaign_runner.last_call t
     set
         at = clock_timestamp(),
+        organization_id = p_organization_id,
         system_user_id = p_system_user_id,
         system_user_roles = p_system_user_roles,
         max_lateness_minutes = p_max_lateness_minutes,
@@ -3572,7 +3575,7 @@ exception
 end;
 $$;
 comment on function
-    campaign_runner.end_step(uuid, boolean, uuid, text[], integer, timestamptz, uuid, uuid)
+    campaign_runner.end_step(uuid, boolean, uuid, uuid, text[], integer, timestamptz, uuid, uuid)
 is
     'Notes the run and the call. A position of campaigns that is NULL stays. unrecorded: the SQLSTATE that kept both from '
     'being noted.';
@@ -3672,7 +3675,7 @@ begin
     end loop;
 
     v_end_unrecorded := campaign_runner.end_step(
-        p_run_id, v_contacts > 0 or v_launched + v_failed > 0,
+        p_run_id, v_contacts > 0 or v_launched + v_failed > 0, p_organization_id,
         p_system_user_id, p_system_user_roles, p_max_lateness_minutes,
         v_work.campaigns_after_time, v_work.campaigns_after_id, v_work.launches_after_id
     );
@@ -5535,6 +5538,26 @@ begin
         where c.conrelid = any (v_tables) and c.contype = 'c'
         union all
         select
+            'domain constraint', c.conname::text, a.attrelid::regclass::text, null, pg_get_constraintdef(c.oid),
+            format('alter domain %s drop constraint %I;', c.contypid::regtype, c.conname)
+        from pg_attribute a
+        join pg_constraint c on c.contypid = a.atttypid
+        where a.attrelid = any (v_tables) and not a.attisdropped
+        union all
+        select
+            'foreign key', c.conname::text, c.conrelid::regclass::text, null, pg_get_constraintdef(c.oid),
+            format('alter table %s drop constraint %I;', c.conrelid::regclass, c.conname)
+        from pg_constraint c
+        where c.conrelid = any (v_tables)
+            and c.contype = 'f'
+            -- A row that these look for is there, or the launch has nothing to write for.
+            and c.confrelid <> all (
+                array[
+                    to_regclass('public.campaigns'), to_regclass('public.contacts'), to_regclass('public.organizations')
+                ]::oid[]
+            )
+        union all
+        select
             'unique index', i.indexrelid::regclass::text, i.indrelid::regclass::text, null, pg_get_indexdef(i.indexrelid),
             case
                 when c.conname is null then format('drop index %s;', i.indexrelid::regclass)
@@ -5549,17 +5572,22 @@ begin
             and pg_get_indexdef(i.indexrelid) !~ '\((campaign_id, contact_id|contact_id, campaign_id)\)$'
         union all
         select
-            'default', a.attname::text, a.attrelid::regclass::text, null, pg_get_expr(d.adbin, d.adrelid),
-            format('alter table %s alter column %I drop default;', a.attrelid::regclass, a.attname)
+            g.kind, a.attname::text, a.attrelid::regclass::text, null, pg_get_expr(d.adbin, d.adrelid),
+            format(
+                'alter table %s alter column %I drop %s;',
+                a.attrelid::regclass, a.attname, case g.kind when 'default' then 'default' else 'expression' end
+            )
         from pg_attrdef d
         join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
-        where d.adrelid = any (v_tables) and a.attgenerated = ''
+        cross join lateral (select case a.attgenerated when '' then 'default' else 'generated column' end as kind) g
+        where d.adrelid = any (v_tables)
         limit v_guards_at_most;
 end;
 $$;
 comment on function campaign_runner.guards() is
     'What of the project may refuse a row that the runner writes, each with the statement that takes it away: triggers (with '
-    'the function that they run), rules, check constraints, unique indexes, and the defaults of columns.';
+    'the function that they run), rules, check constraints, constraints of domains, foreign keys, unique indexes, defaults of '
+    'columns, and generated columns.';
 
 
 -- 90_doctor/05_examine_contacts.sql
@@ -5978,14 +6006,18 @@ begin
         when 'version' then
             return to_jsonb(campaign_runner.schema_version());
 
-        when 'functions' then
+        when 'objects' then
             return to_jsonb(array(
-                select i.key
+                select 'function ' || i.key
                 -- Once: asked for each function, the catalog took 1.6 s.
                 from (select campaign_runner.present_functions() as present offset 0) p
                 cross join jsonb_each_text(campaign_runner.installed_functions()) i
                 where p.present ->> i.key is distinct from i.value
-                order by i.key
+                union all
+                select 'table campaign_runner.' || t
+                from unnest(array['runs', 'launches', 'launch_chunks', 'run_errors', 'last_call']) t
+                where to_regclass('campaign_runner.' || t) is null
+                order by 1
             ));
 
         when 'requirements' then
@@ -6031,6 +6063,18 @@ begin
                     'is_any_due', exists (
                         select from public.campaigns c where c.status = 'scheduled' and c.scheduled_at <= now()
                     ),
+                    -- The call was for this organization alone, and campaigns of others are due.
+                    'passed_over_for', (
+                        select jsonb_build_object(
+                            'id', t.organization_id, 'name', campaign_runner.organization_name(t.organization_id)
+                        )
+                        where exists (
+                            select from public.campaigns c
+                            where c.status = 'scheduled'
+                                and c.scheduled_at <= t.at
+                                and c.organization_id <> t.organization_id
+                        )
+                    ),
                     'system_user_id', t.system_user_id,
                     'system_user_roles', t.system_user_roles,
                     'max_lateness_minutes', t.max_lateness_minutes
@@ -6041,7 +6085,7 @@ begin
 end;
 $$;
 comment on function campaign_runner.examine(text, uuid, text[]) is
-    'One thing that may be out of order, looked at in bounded time: version, functions, requirements, grants, writing, locks, '
+    'One thing that may be out of order, looked at in bounded time: version, objects, requirements, grants, writing, locks, '
     'guards, indexes, system_user, memberships, schedules, tenants, closed, recipients, nobody, dropped, unmatched, audiences '
     'or last_call.';
 
@@ -6070,7 +6114,7 @@ declare
 begin
     perform campaign_runner.hold_version();
     foreach v_check in array array[
-        'version', 'functions', 'requirements', 'grants', 'writing', 'locks', 'guards', 'indexes', 'system_user', 'memberships',
+        'version', 'objects', 'requirements', 'grants', 'writing', 'locks', 'guards', 'indexes', 'system_user', 'memberships',
         'schedules', 'tenants', 'closed', 'recipients', 'nobody', 'dropped', 'unmatched', 'audiences', 'last_call'
     ] loop
         begin

@@ -63,7 +63,7 @@ def test_nothing_is_found_where_all_is_well(organization: UUID, factory: Factory
     assert told["max_lateness_minutes"] == 60
     assert found == {
         "version": MIGRATION,
-        "functions": [],
+        "objects": [],
         "requirements": [],
         "grants": [],
         "writing": None,
@@ -187,11 +187,28 @@ def test_a_function_that_is_gone_or_was_changed_is_named(automation: Automate, d
         "create or replace function campaign_runner.join_versions(p_campaign xid, p_rules xid) returns text"
         " language sql immutable return 'same'"
     )
-    assert facts(run)["functions"] == [
-        "campaign_runner.join_versions(xid,xid)",
-        "campaign_runner.organization_name(uuid)",
-        "campaign_runner.prune(timestamp with time zone,integer)",
+    assert facts(run)["objects"] == [
+        "function campaign_runner.join_versions(xid,xid)",
+        "function campaign_runner.organization_name(uuid)",
+        "function campaign_runner.prune(timestamp with time zone,integer)",
     ]
+
+
+def test_a_table_of_the_ledger_that_is_gone_is_named(automation: Automate, database: Connection) -> None:
+    run = automation()
+    database.execute("drop table campaign_runner.run_errors")
+    assert facts(run)["objects"] == ["table campaign_runner.run_errors"]
+
+
+def test_a_call_for_one_organization_that_passes_over_the_campaigns_of_others_is_named(
+    organization: UUID, factory: Factory, automation: Automate
+) -> None:
+    factory.campaign(organization)
+    other = factory.organization(name="Acme")
+    automation(organization=other).step()
+    assert facts(automation())["last_call"]["passed_over_for"] == {"id": str(other), "name": "Acme"}
+    automation().step()
+    assert facts(automation())["last_call"]["passed_over_for"] is None
 
 
 def test_a_campaign_of_a_closed_organization_is_named(
@@ -310,8 +327,17 @@ def test_a_check_constraint_that_may_refuse_comes_with_the_statement_that_drops_
         ("create unique index odd on campaign_recipients (contact_id)", "unique index"),
         ("alter table campaign_recipients add constraint odd unique (contact_id)", "unique index"),
         ("alter table campaign_recipients add odd text default current_setting('app.tenant', true)", "default"),
+        ("alter table campaign_recipients add odd int generated always as (length(status)) stored", "generated column"),
+        (
+            "alter table campaign_recipients add constraint odd foreign key (contact_id) references profiles",
+            "foreign key",
+        ),
+        (
+            "create domain place as text constraint odd check (value <> ''); alter table campaigns add place place",
+            "domain constraint",
+        ),
     ],
-    ids=["rule", "unique index", "unique constraint", "default"],
+    ids=["rule", "unique index", "unique constraint", "default", "generated column", "foreign key", "domain"],
 )
 def test_whatever_may_refuse_comes_with_the_statement_that_takes_it_away(
     harm: str, kind: str, automation: Automate, database: Connection

@@ -791,8 +791,8 @@ MUTANTS = (
         "P12",
         "the time of a run begins with its last step",
         FUNCTIONS,
-        "p_run_id, v_contacts > 0 or v_launched + v_failed > 0,\n",
-        "p_run_id, v_launched + v_failed > 0,\n",
+        "p_run_id, v_contacts > 0 or v_launched + v_failed > 0, p_organization_id,",
+        "p_run_id, v_launched + v_failed > 0, p_organization_id,",
         ["tests/database/test_health.py::test_a_run_takes_as_long_as_from_its_first_step_to_its_report"],
     ),
     Mutant(

@@ -25,6 +25,7 @@ from tests.support.refusal import let_it_pass
 from tests.support.service import Service
 
 WORDS = "the quota of your plan is used up"
+HINT = "Ask the team of the budget."
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def refused(service: Service, campaign: UUID) -> Iterator[None]:
         create function refuse() returns trigger language plpgsql as $$
         begin
             if new.campaign_id = '{campaign}' then
-                raise exception '{WORDS}';
+                raise exception '{WORDS}' using hint = '{HINT}';
             end if;
             return new;
         end $$;
@@ -122,7 +123,7 @@ def test_a_campaign_that_a_trigger_refuses(operator: Operator, service: Service)
         assert WORDS not in json.dumps(body)
         finding = operator.finding()
         assert "A trigger or function of the project refused the campaign (SQLSTATE P0001)" in finding["message"]
-        assert f"In the words of the source: {WORDS} in refuse() line 4 at RAISE" in finding["message"].replace(
+        assert f"In the words of the source: {WORDS} {HINT} in refuse() line 4 at RAISE" in finding["message"].replace(
             "\n", " "
         )
         assert "The trigger refuse on public.campaign_recipients runs refuse()." in finding["message"]
@@ -161,8 +162,26 @@ def test_a_campaign_that_a_trigger_refuses(operator: Operator, service: Service)
             "alter table campaign_recipients drop tenant",
             "The default of public.campaign_recipients.tenant is (current_setting('app.tenant'::text))::uuid.",
         ),
+        (
+            "alter table campaign_recipients add share integer generated always as (1 / (length(status) - 7)) stored",
+            "alter table campaign_recipients drop share",
+            "The generated column of public.campaign_recipients.share is (1 / (length(status) - 7)).",
+        ),
+        (
+            "create table lists (id uuid primary key); grant select on lists to service_role;"
+            " alter table campaign_recipients add list uuid not null default gen_random_uuid(),"
+            " add constraint in_a_list foreign key (list) references lists not valid",
+            "alter table campaign_recipients drop list; drop table lists",
+            "The foreign key in_a_list on public.campaign_recipients reads: FOREIGN KEY (list) REFERENCES",
+        ),
+        (
+            "create domain receipt as text check (value ~ '^R');"
+            " alter table campaign_recipients add receipt receipt default 'none'",
+            "alter table campaign_recipients drop receipt; drop domain receipt",
+            "The domain constraint receipt_check on public.campaign_recipients reads: CHECK",
+        ),
     ],
-    ids=["rule", "unique index", "constraint", "default"],
+    ids=["rule", "unique index", "constraint", "default", "generated column", "foreign key", "domain"],
 )
 def test_what_the_project_refuses_is_named_with_its_statement(
     operator: Operator, service: Service, harm: LiteralString, undoing: LiteralString, words: str
@@ -213,9 +232,10 @@ def test_a_system_user_whose_role_does_not_suffice(operator: Operator, service: 
     service.factory.contact(organization)
     campaign = service.factory.campaign(organization)
     service.run()
-    for finding in operator.findings():
-        assert "update public.organization_members set role = 'member'" in finding["remedy"]
-    operator.follow(finding["remedy"])
+    checks = {finding["check"]: finding for finding in operator.findings()}
+    assert checks.keys() == {"memberships", "campaigns"}
+    assert "update public.organization_members set role = 'member'" in checks["memberships"]["remedy"]
+    operator.follow(checks["memberships"]["remedy"])
     assert launched(service, campaign)
     assert operator.findings() == []
 
@@ -255,7 +275,8 @@ def test_a_system_user_who_is_no_member(operator: Operator, service: Service) ->
     checks = {finding["check"]: finding for finding in operator.findings()}
     assert checks.keys() == {"memberships", "campaigns"}
     assert "Need attention: 1" in operator.status()
-    operator.follow(checks["campaigns"]["remedy"])
+    assert "Do what stands under memberships" in checks["campaigns"]["remedy"]
+    operator.follow(checks["memberships"]["remedy"])
     assert launched(service, campaign)
     assert operator.findings() == []
 

@@ -67,6 +67,7 @@ INDEX = {"name": "campaign_runner_due_idx", "is_invalid": False, "command": "cre
 CALL = {
     "seconds_ago": 12.4,
     "is_any_due": False,
+    "passed_over_for": None,
     "system_user_id": USER,
     "system_user_roles": ["owner", "admin", "member"],
     "max_lateness_minutes": None,
@@ -86,7 +87,7 @@ def answer(errors: dict[str, str] | None = None, **facts: Any) -> dict[str, Any]
     """What a database in which all is well answers, but for these."""
     well: dict[str, Any] = {
         "version": MIGRATION,
-        "functions": [],
+        "objects": [],
         "requirements": [],
         "grants": [],
         "writing": None,
@@ -207,7 +208,7 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
             f"values ('{ID}', '{USER}', 'member');",
         ),
         (
-            {"functions": ["campaign_runner.find_work(uuid)"]},
+            {"objects": ["function campaign_runner.find_work(uuid)"]},
             *(
                 "problem",
                 "migrations",
@@ -278,6 +279,11 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
             ),
         ),
         (
+            {"last_call": CALL | {"passed_over_for": NAMED}},
+            *("warning", "calls", f"The last call was for Contoso {ID} alone"),
+            "without organization_id",
+        ),
+        (
             {"last_call": CALL | {"system_user_id": ID, "max_lateness_minutes": 5}},
             *("warning", "calls", "The last call had the MAX_LATENESS_MINUTES 5, and this shell has (not set)."),
             "deploy.sh",
@@ -292,6 +298,13 @@ def test_what_is_wrong_is_one_finding_with_its_remedy(
     assert (finding["severity"], finding["check"]) == (severity, check)
     assert message in finding["message"]
     assert remedy in finding["remedy"]
+
+
+def test_a_user_without_a_profile_needs_the_profile_before_a_membership(project: FakeApi) -> None:
+    lacking = {"is_cut": False, "lacking": 1, "named": [NAMED | {"role": None}]}
+    project.on("doctor", answer(system_user=False, memberships=lacking))
+    messages = {finding["check"]: finding["message"] for finding in findings("problem")}
+    assert messages["memberships"].endswith("The user needs its profile first (see system user).")
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ declare
     v_code text;
     v_message text;
     v_detail text;
+    v_hint text;
     v_table text;
     v_column text;
     v_constraint text;
@@ -48,7 +49,7 @@ exception
     -- `others` catches neither a cancel nor the failure of an assert.
     when query_canceled or assert_failure or others then
         get stacked diagnostics
-            v_code = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
+            v_code = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail, v_hint = pg_exception_hint,
             v_table = table_name, v_column = column_name, v_constraint = constraint_name,
             v_context = pg_exception_context;
         -- A person's cancel ends the whole step.
@@ -75,7 +76,7 @@ exception
             p_run_id, p_campaign_id, v_version, v_code,
             campaign_runner.explain_failure(v_code, v_message, v_table, v_column, v_constraint),
             concat_ws(
-                E'\n', v_message, nullif(v_detail, ''),
+                E'\n', v_message, nullif(v_detail, ''), nullif(v_hint, ''),
                 -- Which function of the project it was: a trigger's, or campaign_runner_exclusions.
                 'in ' || substring(
                     v_context

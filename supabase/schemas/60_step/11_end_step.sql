@@ -1,6 +1,7 @@
 create or replace function campaign_runner.end_step(
     p_run_id uuid,
     p_has_worked boolean,
+    p_organization_id uuid,
     p_system_user_id uuid,
     p_system_user_roles text[],
     p_max_lateness_minutes integer,
@@ -22,6 +23,7 @@ begin
     update campaign_runner.last_call t
     set
         at = clock_timestamp(),
+        organization_id = p_organization_id,
         system_user_id = p_system_user_id,
         system_user_roles = p_system_user_roles,
         max_lateness_minutes = p_max_lateness_minutes,
@@ -36,7 +38,7 @@ exception
 end;
 $$;
 comment on function
-    campaign_runner.end_step(uuid, boolean, uuid, text[], integer, timestamptz, uuid, uuid)
+    campaign_runner.end_step(uuid, boolean, uuid, uuid, text[], integer, timestamptz, uuid, uuid)
 is
     'Notes the run and the call. A position of campaigns that is NULL stays. unrecorded: the SQLSTATE that kept both from '
     'being noted.';

@@ -90,7 +90,7 @@ begin
     end loop;
 
     v_end_unrecorded := campaign_runner.end_step(
-        p_run_id, v_contacts > 0 or v_launched + v_failed > 0,
+        p_run_id, v_contacts > 0 or v_launched + v_failed > 0, p_organization_id,
         p_system_user_id, p_system_user_roles, p_max_lateness_minutes,
         v_work.campaigns_after_time, v_work.campaigns_after_id, v_work.launches_after_id
     );

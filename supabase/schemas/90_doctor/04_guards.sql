@@ -38,6 +38,26 @@ begin
         where c.conrelid = any (v_tables) and c.contype = 'c'
         union all
         select
+            'domain constraint', c.conname::text, a.attrelid::regclass::text, null, pg_get_constraintdef(c.oid),
+            format('alter domain %s drop constraint %I;', c.contypid::regtype, c.conname)
+        from pg_attribute a
+        join pg_constraint c on c.contypid = a.atttypid
+        where a.attrelid = any (v_tables) and not a.attisdropped
+        union all
+        select
+            'foreign key', c.conname::text, c.conrelid::regclass::text, null, pg_get_constraintdef(c.oid),
+            format('alter table %s drop constraint %I;', c.conrelid::regclass, c.conname)
+        from pg_constraint c
+        where c.conrelid = any (v_tables)
+            and c.contype = 'f'
+            -- A row that these look for is there, or the launch has nothing to write for.
+            and c.confrelid <> all (
+                array[
+                    to_regclass('public.campaigns'), to_regclass('public.contacts'), to_regclass('public.organizations')
+                ]::oid[]
+            )
+        union all
+        select
             'unique index', i.indexrelid::regclass::text, i.indrelid::regclass::text, null, pg_get_indexdef(i.indexrelid),
             case
                 when c.conname is null then format('drop index %s;', i.indexrelid::regclass)
@@ -52,14 +72,19 @@ begin
             and pg_get_indexdef(i.indexrelid) !~ '\((campaign_id, contact_id|contact_id, campaign_id)\)$'
         union all
         select
-            'default', a.attname::text, a.attrelid::regclass::text, null, pg_get_expr(d.adbin, d.adrelid),
-            format('alter table %s alter column %I drop default;', a.attrelid::regclass, a.attname)
+            g.kind, a.attname::text, a.attrelid::regclass::text, null, pg_get_expr(d.adbin, d.adrelid),
+            format(
+                'alter table %s alter column %I drop %s;',
+                a.attrelid::regclass, a.attname, case g.kind when 'default' then 'default' else 'expression' end
+            )
         from pg_attrdef d
         join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
-        where d.adrelid = any (v_tables) and a.attgenerated = ''
+        cross join lateral (select case a.attgenerated when '' then 'default' else 'generated column' end as kind) g
+        where d.adrelid = any (v_tables)
         limit v_guards_at_most;
 end;
 $$;
 comment on function campaign_runner.guards() is
     'What of the project may refuse a row that the runner writes, each with the statement that takes it away: triggers (with '
-    'the function that they run), rules, check constraints, unique indexes, and the defaults of columns.';
+    'the function that they run), rules, check constraints, constraints of domains, foreign keys, unique indexes, defaults of '
+    'columns, and generated columns.';

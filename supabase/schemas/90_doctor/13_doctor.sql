@@ -20,7 +20,7 @@ declare
 begin
     perform campaign_runner.hold_version();
     foreach v_check in array array[
-        'version', 'functions', 'requirements', 'grants', 'writing', 'locks', 'guards', 'indexes', 'system_user', 'memberships',
+        'version', 'objects', 'requirements', 'grants', 'writing', 'locks', 'guards', 'indexes', 'system_user', 'memberships',
         'schedules', 'tenants', 'closed', 'recipients', 'nobody', 'dropped', 'unmatched', 'audiences', 'last_call'
     ] loop
         begin
