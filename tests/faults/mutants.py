@@ -31,6 +31,7 @@ CROWDED = "tests/database/test_crowded_addresses.py"
 VANISHING = "tests/concurrency/test_vanishing_contacts.py"
 TROUBLES = "tests/http/test_troubles.py"
 ISOLATION = "tests/concurrency/test_isolation.py"
+PLANS = "tests/database/test_plan_guarantee.py"
 
 
 @dataclass(frozen=True)
@@ -630,6 +631,74 @@ MUTANTS = (
         "(select n.campaign_id from next n offset v_launches_at_most - 1), '00000000-0000-0000-0000-000000000000'\n",
         "null, '00000000-0000-0000-0000-000000000000'\n",
         ["tests/database/test_launch.py::test_a_launch_among_many_whose_campaign_is_gone_is_abandoned"],
+    ),
+    Mutant(
+        "P11",
+        "a range of contacts is a comparison of pairs",
+        FUNCTIONS,
+        "                        and c.organization_id = any (array[p_rules.organization_id])\n"
+        "                        and c.id >= p_from\n"
+        "                        and c.id <= p_to\n",
+        "                        and (c.organization_id, c.id) >= (p_rules.organization_id, p_from)\n"
+        "                        and (c.organization_id, c.id) <= (p_rules.organization_id, p_to)\n",
+        [PLANS],
+    ),
+    Mutant(
+        "P11",
+        "a range of contacts is found by any index on the organization",
+        FUNCTIONS,
+        "                        and c.organization_id = any (array[p_rules.organization_id])\n"
+        "                        and c.id >= p_from\n"
+        "                        and c.id <= p_to\n"
+        "                        and (c.id < p_to or p_to = v_last) is true\n"
+        "                    order by c.organization_id, c.id\n",
+        "                        and c.organization_id = p_rules.organization_id\n"
+        "                        and c.id >= p_from\n"
+        "                        and c.id <= p_to\n"
+        "                        and (c.id < p_to or p_to = v_last) is true\n",
+        [PLANS],
+    ),
+    Mutant(
+        "P11",
+        "a range of recipients is found by any index on the campaign",
+        FUNCTIONS,
+        "            where r.campaign_id = any (array[p_campaign_id])\n"
+        "                and r.contact_id >= p_from\n"
+        "                and r.contact_id <= p_to\n"
+        "                and (r.contact_id < p_to or p_to = 'ffffffff-ffff-ffff-ffff-ffffffffffff') is true\n"
+        "            order by r.campaign_id, r.contact_id\n",
+        "            where r.campaign_id = p_campaign_id\n"
+        "                and r.contact_id >= p_from\n"
+        "                and r.contact_id <= p_to\n"
+        "                and (r.contact_id < p_to or p_to = 'ffffffff-ffff-ffff-ffff-ffffffffffff') is true\n",
+        [PLANS],
+    ),
+    Mutant(
+        "P11",
+        "a bound of a range is found by any index on the organization",
+        FUNCTIONS,
+        "        where c.organization_id = any (array[p_organization_id]) and c.id >= p_from and c.id < p_to\n"
+        "        order by c.organization_id, c.id\n"
+        "        offset p_n\n",
+        "        where c.organization_id = p_organization_id and c.id >= p_from and c.id < p_to\n"
+        "        order by c.id\n"
+        "        offset p_n\n",
+        [PLANS],
+    ),
+    Mutant(
+        "P11",
+        "twins are found by any index on the organization",
+        FUNCTIONS,
+        "                and (c.organization_id = p_organization_id) is true\n"
+        "                -- The range itself is known: only its twins outside are looked for.\n"
+        "                and (c.id < p_from or c.id >= p_to and p_to <> v_last) is true\n"
+        "                and (c.id <> all (coalesce(p_contact_ids, '{}'))) is true\n"
+        "            order by campaign_runner.address_hash(c.organization_id, c.email::text), c.id\n",
+        "                and c.organization_id = p_organization_id\n"
+        "                -- The range itself is known: only its twins outside are looked for.\n"
+        "                and (c.id < p_from or c.id >= p_to and p_to <> v_last) is true\n"
+        "                and (c.id <> all (coalesce(p_contact_ids, '{}'))) is true\n",
+        [PLANS],
     ),
     Mutant(
         "P11",

@@ -27,7 +27,6 @@ PLANS = ("now", "kept", "custom", "generic")
 IDS = ("random", "time")
 TENANTS = (1, 10, 50)
 
-A_RANGE = 10  # a tenth of the contacts of a tenant
 SYSTEM_USER = UUID(int=1)
 CALLS_UNTIL_PLANS_ARE_KEPT = 6
 SHRUNK_AT_MOST = 3  # tenants whose contacts are mostly deleted
@@ -92,7 +91,7 @@ LOAD: LiteralString = """
     select md5('sent' || t)::uuid, id, tenant, case i % 23 when 0 then 'bounced' else 'pending' end from people;
     drop table tenants, people;
 """
-# Each by its name. Of the first tenant: its campaigns, a tenth of its contacts from :lo to :hi, and 20 of these, :ids.
+# Each by its name. Of the first tenant: its campaigns, a range of its contacts from :lo to :hi, and 20 of all, :ids.
 CALLS: Mapping[str, LiteralString] = {
     "find work": "select campaign_runner.find_work(null, :user, '{member}', now())",
     "a range": "select count(*) from campaign_runner.diff_recipients("
@@ -164,7 +163,7 @@ class Laboratory:
         self._exits.close()
 
     def measure(
-        self, cell: Cell, contacts: int, calls: Mapping[str, LiteralString], *, settled: bool = False
+        self, cell: Cell, contacts: int, in_range: int, calls: Mapping[str, LiteralString], *, settled: bool = False
     ) -> dict[str, Figure]:
         """The figures of each call, in a project whose tenants have so many contacts. `settled`: analyzed after all."""
         with self._project(cell) as superuser, _service(superuser, cell) as kept:
@@ -178,7 +177,7 @@ class Laboratory:
                 superuser.execute("analyze")
             with _service(superuser, cell) as fresh:
                 session = kept if cell.plans == "kept" else fresh
-                values = _values(superuser, contacts)
+                values = _values(superuser, in_range)
                 return {call: _figure(session, statement, values) for call, statement in calls.items()}
 
     def functions_that_no_call_reaches(self, contacts: int) -> set[str]:
@@ -286,13 +285,13 @@ def _load(superuser: Connection, cell: Cell, first: int, last: int, contacts: in
     )
 
 
-def _values(superuser: Connection, contacts: int) -> dict[str, Any]:
-    """What the calls name. The range is a tenth of the contacts, in the middle."""
+def _values(superuser: Connection, in_range: int) -> dict[str, Any]:
+    """What the calls name. The range begins in the middle of the contacts."""
     rows = superuser.execute(
         "select id from contacts where organization_id = md5('tenant 1')::uuid order by id"
     ).fetchall()
     ids = [id for (id,) in rows] or [UUID(int=0), UUID(int=1)]
-    middle = ids[len(ids) // 2 : len(ids) // 2 + max(contacts // A_RANGE, 1) + 1]
+    middle = ids[len(ids) // 2 : len(ids) // 2 + max(in_range, 1) + 1]
     named = superuser.execute(
         "select md5('tenant 1')::uuid, md5('plain1')::uuid, md5('rich1')::uuid, md5('sent1')::uuid"
     ).fetchall()
