@@ -91,6 +91,7 @@ def reads_no_more_than_twice(
         best, figure = expected[call], measured[call]
         assert figure.pages <= TIMES_AS_MANY * best.pages + allowance, (call, "pages")
         assert figure.rows <= TIMES_AS_MANY * best.rows + ROWS_OF_NO_ACCOUNT, (call, "rows")
+        assert figure.pairs <= best.rows + ROWS_OF_NO_ACCOUNT, (call, "pairs")
         assert call in RESULTS_DIFFER or figure.result == best.result, call
 
 

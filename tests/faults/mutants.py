@@ -702,6 +702,28 @@ MUTANTS = (
     ),
     Mutant(
         "P11",
+        "the reasons of a range are joined by nested loops",
+        FUNCTIONS,
+        "cost 100000 -- the sender's view shall evaluate only what its limit shows, also where the statistics are old\n"
+        "set search_path = pg_catalog, pg_temp\n"
+        "set row_security = off\n"
+        "set plan_cache_mode = force_generic_plan\n"
+        "set enable_sort = off\n"
+        "set enable_incremental_sort = off\n"
+        "set enable_seqscan = off\n"
+        "set enable_nestloop = off\n",
+        "cost 100000 -- the sender's view shall evaluate only what its limit shows, also where the statistics are old\n"
+        "set search_path = pg_catalog, pg_temp\n"
+        "set row_security = off\n"
+        "set plan_cache_mode = force_generic_plan\n"
+        "set enable_sort = off\n"
+        "set enable_incremental_sort = off\n"
+        "set enable_seqscan = off\n"
+        "set enable_hashjoin = off\n",
+        [PLANS],
+    ),
+    Mutant(
+        "P11",
         "a trigger of the project does not find its tables without a schema",
         FUNCTIONS,
         "out inserted bigint\n)\nlanguage plpgsql\nvolatile\nset search_path = public, extensions\n",
