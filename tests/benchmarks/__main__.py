@@ -12,6 +12,7 @@ from local.binaries import available_versions
 from tests.benchmarks import calls, growth, launches, projects
 from tests.benchmarks.anatomy import anatomy
 from tests.benchmarks.bed import Bed
+from tests.benchmarks.floors import floors
 from tests.benchmarks.plans import plans
 from tests.benchmarks.ratio import Curve, Ratio
 
@@ -62,7 +63,7 @@ def main(names: Sequence[str], rounds: int, postgres: int, write: bool) -> None:
     if write:
         from tests.benchmarks import report  # draws, with a large library
 
-        report.write(ratios, curves, explained, anatomy(rounds))
+        report.write(ratios, curves, explained, anatomy(rounds) | floors(rounds))
     sys.exit(0 if all(ratio.is_reached for ratio in ratios) else 1)
 
 

@@ -52,8 +52,8 @@ class Bed:
 
     def __enter__(self) -> Self:
         self.stack.__enter__()
-        self.owner: psycopg.Connection[Any] = self._connect("postgres")
-        self._superuser = self._connect(SUPERUSER)
+        self.owner = self.connect()
+        self._superuser = self.connect(SUPERUSER)
         if self._tables:
             self._replace_tables()
         self.factory = Factory(self.owner)
@@ -65,6 +65,12 @@ class Bed:
         self.owner.close()
         self._superuser.close()
         self.stack.__exit__()
+
+    def connect(self, user: str = "postgres") -> psycopg.Connection[Any]:
+        """A connection without a statement timeout, of the owner of the tables unless another user is named."""
+        connection = psycopg.connect(self.stack.postgres.url(user=user), autocommit=True)
+        connection.execute("set statement_timeout = 0")
+        return connection
 
     def execute(self, statement: str, *values: Any) -> list[Any]:
         """As the owner. Returns the rows, if there are any."""
@@ -172,8 +178,3 @@ class Bed:
         apply_migrations(self.stack.postgres.url())
         self.stack.rest.stop()
         self.stack.rest.start()  # it reads the schema then
-
-    def _connect(self, user: str) -> psycopg.Connection[Any]:
-        connection = psycopg.connect(self.stack.postgres.url(user=user), autocommit=True)
-        connection.execute("set statement_timeout = 0")
-        return connection

@@ -50,6 +50,16 @@ RICH_BY_HAND = """
             where r.organization_id = c.organization_id and r.contact_id = c.id and r.status = 'bounced'
         )
 """
+RAW_FOR_MANY = f"""
+    with recipients as (
+        insert into public.raw_recipients (campaign_id, contact_id, organization_id, status)
+        select k.id, c.id, c.organization_id, 'pending'
+        from public.contacts c
+        join public.campaigns k on k.organization_id = c.organization_id
+        where {QUALIFIES}
+    )
+    update public.campaigns set status = 'sending', updated_at = now()
+"""
 # Recipients as many a project has them: a surrogate id, a foreign key a column, and five indexes.
 RICHER_TABLE = """
     drop table public.campaign_recipients cascade; -- with the view of the sender
@@ -145,16 +155,6 @@ def many_campaigns(rounds: int) -> Iterator[Ratio]:
     with Bed() as bed:
         organizations = [bed.organization(EACH) for _ in range(ORGANIZATIONS)]
         bed.settle("contacts", "organizations", "organization_members")
-        statement = f"""
-            with recipients as (
-                insert into public.raw_recipients (campaign_id, contact_id, organization_id, status)
-                select k.id, c.id, c.organization_id, 'pending'
-                from public.contacts c
-                join public.campaigns k on k.organization_id = c.organization_id
-                where {QUALIFIES}
-            )
-            update public.campaigns set status = 'sending', updated_at = now()
-        """
 
         def schedule(*, is_due: bool) -> list[UUID]:
             bed.clear()
@@ -170,7 +170,7 @@ def many_campaigns(rounds: int) -> Iterator[Ratio]:
             for _ in range(rounds):
                 schedule(is_due=False)
                 bed.raw_table()
-                raw.append(timed(bed.execute, statement))
+                raw.append(timed(bed.execute, RAW_FOR_MANY))
                 campaigns = schedule(is_due=True)
                 ours.append(timed(bed.launch, function, campaigns, CAMPAIGNS * EACH))
             campaigns = schedule(is_due=True)
@@ -228,7 +228,7 @@ def client_side(rounds: int) -> Iterator[Ratio]:
         ):
             ours, theirs = [], []
             with network(bed) as url, bed.function(url=url) as function:
-                client = _client(bed, url)
+                client = client_of(bed, url)
                 for _ in range(1 + rounds):  # the first for both to warm up
                     bed.clear()
                     draft = bed.campaign(organization, is_due=False)
@@ -283,7 +283,7 @@ def launch_from_client(client: Client, organization: UUID, campaign: UUID) -> No
     client.table("campaigns").update({"status": "sending"}).eq("id", str(campaign)).execute()
 
 
-def _client(bed: Bed, url: str) -> Client:
+def client_of(bed: Bed, url: str) -> Client:
     http = httpx.Client(timeout=60)
     return create_client(url, bed.stack.project.secret_key, ClientOptions(httpx_client=http))
 
