@@ -69,18 +69,18 @@ def _stuck(facts: Facts, health: Health, settings: Settings) -> Iterator[Finding
         "held": health.held,
         "failing": health.backing_off,
     }
+    known = facts.guards or ()
     for launch in health.generating.campaigns:
         if launch.last_error is not None:
-            refusing = guards.refusing(facts.guards or (), launch)
-            yield found("hindered", _told(health, "hindered", launch, refusing))
+            yield found("hindered", _told(health, "hindered", launch, guards.refusing(known, launch), known))
     for kind, launches in lists.items():
         for launch in launches.campaigns:
-            refusing = guards.refusing(facts.guards or (), launch) if kind in ("failing", "needs_attention") else ()
+            refusing = guards.refusing(known, launch) if kind in ("failing", "needs_attention") else ()
             trouble = _trouble(kind, launch, refusing, facts)
             yield found(
                 trouble,
-                _told(health, kind, launch, refusing),
-                guard=refusing[0].kind if refusing else "",
+                _told(health, kind, launch, refusing, known),
+                advice=guards.advice(refusing, known, launch) if refusing else "",
                 statement=_statement(trouble, launch, refusing, settings),
                 campaign_id=launch.campaign_id,
             )
@@ -121,10 +121,10 @@ def _stands_under_tables(launch: OpenLaunch, refusing: Sequence[Guard], facts: F
     return any(each.name in text for each in refusing for text in told) if refusing else bool(told)
 
 
-def _told(health: Health, kind: str, launch: OpenLaunch, refusing: Sequence[Guard]) -> str:
+def _told(health: Health, kind: str, launch: OpenLaunch, refusing: Sequence[Guard], known: Sequence[Guard]) -> str:
     who = f"{launch.name} {launch.campaign_id} {whose(launch)}"
     if kind == "taken_over":
         written = f"{launch.recipients_inserted:,} recipients were written"
         return f"{who}: a person set the campaign to sending before its audience was complete; {written}, and stay."
     since = stuck_because(health, launch, waits_for_a_person=kind in ("needs_attention", "held"))
-    return " ".join([f"{who}: {since}.", *refusal(launch, map(guards.description, refusing))])
+    return " ".join([f"{who}: {since}.", *refusal(launch, guards.descriptions(refusing, known))])

@@ -105,8 +105,8 @@ class Blocker(BaseModel):
 class Guard(BaseModel):
     """What of the project may refuse a row that the runner writes.
 
-    `name`: that of the column, where the guard is a default or an expression. `function_name`: what a trigger runs.
-    `statement` takes the guard away.
+    `name`: that of the column, where the guard is a default or an expression. `columns`: those that a constraint or an
+    index is about. `function_name`: what a trigger runs. `statement` takes the guard away.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -123,6 +123,7 @@ class Guard(BaseModel):
     ]
     name: StrictStr
     table_name: StrictStr
+    columns: tuple[StrictStr, ...]
     function_name: StrictStr | None
     definition: StrictStr
     statement: StrictStr
@@ -170,7 +171,7 @@ class Facts(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     version: StrictStr | None = None  # the number of the last migration
-    objects: tuple[StrictStr, ...] | None = None  # functions that are gone or have another body, tables that are gone
+    objects: tuple[StrictStr, ...] | None = None  # of the runner, with what is wrong: is gone, was changed
     requirements: tuple[Requirement, ...] | None = None  # what the tables lack
     grants: tuple[Grant, ...] | None = None  # that are missing
     writing: StrictStr | None = None  # the SQLSTATE with which the database refuses to write

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from uuid import UUID
 
 from runner.commands import guards
 from runner.commands.facts import Audiences, Blocker, Closed, DoctorResult, Facts, Lack, Memberships, Named
@@ -115,7 +116,7 @@ def database_findings(answer: DoctorResult, settings: Settings) -> Iterator[Find
     if "version" not in answer.errors:
         yield _version(facts.version)
     for each in facts.objects or ():
-        yield found("object", f"The {each} is gone, or was changed since the migrations.")
+        yield found("object", f"The {each}.")
     for requirement in facts.requirements or ():
         trouble = "table" if requirement.severity == "error" else "odd_table"
         yield found(trouble, f"{requirement.lack}.", remedy=requirement.remedy)
@@ -181,9 +182,10 @@ def _blocker(blocker: Blocker) -> str:
     program = f"program {blocker.application}" if blocker.application else None
     role = f"user {blocker.role}" if blocker.role else None
     who = [f"pid {blocker.pid}", program, role, blocker.state]
+    mode = "" if what else f" ({blocker.mode})"
     return (
         f"A transaction ({', '.join(each for each in who if each)}) has locked {what}"
-        f"{', '.join(blocker.tables)}{since} ({blocker.mode})."
+        f"{', '.join(blocker.tables)}{since}{mode}."
     )
 
 
@@ -238,6 +240,7 @@ def _lists(facts: Facts) -> Iterator[Finding]:
                 trouble,
                 f"{number} {what}{because}: {named}.",
                 campaign_id=lack.named[0].id,
+                advice=_advice_on_nobody(lack.named[0].because or "", lack.named[0].id),
                 statement=guards.statements(guards.triggers(facts.guards or (), "public.campaign_recipients"))
                 or "it is gone by now.",
                 reopening=lack.statement if isinstance(lack, Closed) else None,
@@ -248,6 +251,19 @@ def _lists(facts: Facts) -> Iterator[Finding]:
             "ok",
             "Each scheduled campaign has a time and an organization. Launches alone wrote recipients.",
         )
+
+
+def _advice_on_nobody(because: str, campaign_id: UUID) -> str:
+    if "project:" in because:
+        return (
+            "See why your function leaves contacts out: "
+            "select pg_get_functiondef('public.campaign_runner_exclusions'::regproc);"
+        )
+    if "no contacts" in because:
+        return "Import the contacts, or correct the organization_id of the campaign."
+    if because.endswith(" deleted") and "," not in because:
+        return "Each contact has a deleted_at: no rule makes a deleted contact a recipient."
+    return f"Correct the rules or the contacts (names that match no contact: python -m runner preview {campaign_id})."
 
 
 def _contacts(audiences: Audiences | None, *, is_known: bool) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from runner.commands.facts import Guard
 from runner.health import OpenLaunch
@@ -11,9 +11,14 @@ from runner.health import OpenLaunch
 # Classes of SQLSTATEs that a trigger of the project raises, mostly.
 _OF_TRIGGERS = frozenset({"08", "25", "42", "53", "57", "58", "P0", "XX"})
 _SLOW = ("57014", "CR005")
+_MISSING = ("3F000", "42P01", "42703", "42704", "42883")  # a schema, table, column, setting or function
 _DATA_EXCEPTIONS = "22"  # a division by zero, a text that is no number
 _COMPUTING = ("default", "generated column")
 _CALL = re.compile(r"[(][^)]")  # an expression with brackets around something: now() fails for no row
+_DENIED = re.compile(r"permission denied for (?:table|view|sequence|schema|function) (\S+)")
+_NET = re.compile(r'schema "net"|function net\.')
+_SELECT = "select * from {table} where ({columns}) = ('{values}'){condition};"
+_SAME_KEY = re.compile(r"Key \((.+)\)=\((.+)\) already exists")
 
 
 def refusing(guards: Sequence[Guard], launch: OpenLaunch) -> Sequence[Guard]:
@@ -21,11 +26,10 @@ def refusing(guards: Sequence[Guard], launch: OpenLaunch) -> Sequence[Guard]:
     if launch.last_error is None:
         return ()
     code = launch.failed_with or ""  # none: hindered for a moment
-    words = f"{launch.last_error}\n{launch.detail or ''}"
-    named = [each for each in guards if _is_named(each, words)]
+    named = [each for each in guards if _is_named(each, _words(launch))]
     if named:
         return named
-    if "a trigger or a rule on campaigns" in launch.last_error:
+    if _keeps_the_status(launch):
         return [each for each in guards if each.kind in ("trigger", "rule") and each.table_name == "public.campaigns"]
     if code[:2] in _OF_TRIGGERS or code in _SLOW:
         return [each for each in guards if each.kind == "trigger"]
@@ -34,28 +38,100 @@ def refusing(guards: Sequence[Guard], launch: OpenLaunch) -> Sequence[Guard]:
     return ()
 
 
-def _is_named(guard: Guard, words: str) -> bool:
-    if guard.function_name:
-        return re.search(rf"\b{re.escape(guard.function_name)}\(", words) is not None
-    if guard.kind in _COMPUTING:  # Postgres names what the expression asked for, and not the column
-        return any(f"'{name}'" in guard.definition for name in re.findall(r'"([^"]+)"', words))
-    return re.search(rf"constraint {re.escape(guard.name.rpartition('.')[2])}\b", words) is not None
-
-
 def triggers(guards: Iterable[Guard], table: str) -> list[Guard]:
     """The triggers on a table."""
     return [each for each in guards if each.kind == "trigger" and each.table_name == table]
 
 
-def description(guard: Guard) -> str:
-    """What a guard is, in a sentence."""
-    if guard.function_name:
-        return f"The trigger {guard.name} on {guard.table_name} runs {guard.function_name}()."
+def descriptions(refusing: Sequence[Guard], guards: Sequence[Guard]) -> Iterator[str]:
+    """What the guards that refused are, a sentence each; and where the value comes from that they refused."""
+    yield from map(_description, refusing)
+    yield from map(_description, _origins(refusing, guards))
+
+
+def advice(refusing: Sequence[Guard], guards: Sequence[Guard], launch: OpenLaunch) -> str:
+    """What to do first, which takes nothing away from the project."""
+    guard, words, code = refusing[0], _words(launch), launch.failed_with or ""
+    if denied := _DENIED.search(words):
+        return f"Grant what the {guard.kind} needs, as: grant select on {denied[1]} to service_role;"
+    if _NET.search(words):
+        return "Add the extension that the trigger needs: create extension if not exists pg_net;"
+    if code in _MISSING:
+        return f"Create what is missing, or correct the {guard.kind}."
+    if code in _SLOW:
+        return f"Make the {guard.kind} faster."
+    if guard.kind == "unique index" and (same := _SAME_KEY.search(words)):
+        return (
+            f"See the row that is in the way: {_row_in_the_way(guard, same)} "
+            "Once that row is done, the campaign is tried again by itself."
+        )
+    if _keeps_the_status(launch) and guard.function_name:
+        return (
+            f"See what the trigger asks for: select pg_get_functiondef('{guard.function_name}'::regproc); "
+            "Do so, or correct the trigger."
+        )
+    if origins := _origins(refusing, guards):
+        return f"Correct the default of {', '.join(each.name for each in origins)}."
     if guard.kind in _COMPUTING:
-        return f"The {guard.kind} of {guard.table_name}.{guard.name} is {guard.definition}."
-    return f"The {guard.kind} {guard.name} on {guard.table_name} reads: {guard.definition.rstrip(';')}."
+        return f"Correct the {guard.kind}."
+    return f"Do what the {guard.kind} asks for, or correct the {guard.kind}."
 
 
 def statements(guards: Iterable[Guard]) -> str:
     """The statements that take the guards away."""
     return " ".join(each.statement for each in guards)
+
+
+def _words(launch: OpenLaunch) -> str:
+    return f"{launch.last_error}\n{launch.detail or ''}"
+
+
+def _keeps_the_status(launch: OpenLaunch) -> bool:
+    return "a trigger or a rule on campaigns" in (launch.last_error or "")
+
+
+def _is_named(guard: Guard, words: str) -> bool:
+    if guard.function_name:
+        return re.search(rf"\b{re.escape(_last(guard.function_name))}\(", words) is not None
+    if guard.kind in _COMPUTING:  # Postgres names what the expression asked for, and not the column
+        return any(f"'{name}'" in guard.definition for name in re.findall(r'"([^"]+)"', words))
+    return re.search(rf"constraint {re.escape(_last(guard.name))}\b", words) is not None
+
+
+def _last(name: str) -> str:
+    """The name without its schema."""
+    return name.rpartition(".")[2]
+
+
+def _origins(refusing: Sequence[Guard], guards: Sequence[Guard]) -> list[Guard]:
+    """The defaults that gave the columns of the refusing guards their values."""
+    return [
+        each
+        for each in guards
+        if each.kind == "default"
+        and each not in refusing
+        and any(each.table_name == guard.table_name and each.name in guard.columns for guard in refusing)
+    ]
+
+
+def _description(guard: Guard) -> str:
+    if guard.function_name:
+        return f"The trigger {guard.name} on {guard.table_name} runs {guard.function_name}()."
+    if guard.kind == "default":
+        return f"The default of {guard.table_name}.{guard.name} is {guard.definition}."
+    if guard.kind == "generated column":
+        return f"The generated column {guard.table_name}.{guard.name} is computed as {guard.definition}."
+    where = (
+        f"the type of {guard.table_name}.{guard.columns[0]}" if guard.kind == "domain constraint" else guard.table_name
+    )
+    return f"The {guard.kind} {guard.name} on {where} reads: {guard.definition.rstrip(';')}."
+
+
+def _row_in_the_way(guard: Guard, same: re.Match[str]) -> str:
+    _, where, condition = guard.definition.partition(" WHERE ")
+    return _SELECT.format(
+        table=guard.table_name,
+        columns=same[1],
+        values=same[2].replace("'", "''").replace(", ", "', '"),
+        condition=f" and {condition}" if where else "",
+    )

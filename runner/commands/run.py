@@ -90,6 +90,8 @@ def _report(report: RunReport, *, dry_run: bool) -> str:
                 *wrapped(sentence, 2),
                 "",
             ]
+    if dry_run and result.campaigns:
+        lines += wrapped("A dry run tries no trigger, constraint or lock. What may refuse: `python -m runner doctor`.")
     verb = "would be launched" if dry_run else "launched"
     lines.append(f"{result.processed_count:,} {verb}, {len(result.errors):,} failed.")
     if not report.complete:

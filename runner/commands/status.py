@@ -68,6 +68,8 @@ def to_text(health: Health, max_lateness_minutes: int) -> str:
         lines += _section(name, launches, shown)
     if any(launches.count for _, launches, _ in waiting):
         lines += ["", "Remedies: python -m runner doctor"]
+    elif health.due.count:
+        lines += ["", "If due campaigns stay after the next call: python -m runner doctor"]
     under_way = [(each, _under_way(health, each)) for each in health.generating.campaigns]
     lines += _section("Under way", health.generating, under_way)
     lines += _section(

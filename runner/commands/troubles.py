@@ -180,9 +180,8 @@ TROUBLES = {
         "launches",
         "warning",
         "a launch of the last 7 days has no recipient to mail",
-        "Correct the rules or the contacts (names that match no contact: python -m runner preview {campaign_id}). A "
-        "reason project:… comes from your function public.campaign_runner_exclusions. To launch the campaign again: "
-        "update public.campaigns set status = 'scheduled' where id = '{campaign_id}';",
+        "{advice} To launch the campaign again: update public.campaigns set status = 'scheduled' where id = "
+        "'{campaign_id}';",
     ),
     "dropped": Trouble(
         "launches",
@@ -213,8 +212,7 @@ TROUBLES = {
         "campaigns",
         "problem",
         "a trigger, rule, constraint, index or column of the project refuses a campaign, or is too slow",
-        "Do what the {guard} asks for, or correct the {guard}. Or take it away, for all campaigns: {statement} "
-        "Then: python -m runner retry {campaign_id}",
+        "{advice} Or take away what refused, for all campaigns: {statement} Then: python -m runner retry {campaign_id}",
     ),
     "refused_by_exclusions": Trouble(
         "campaigns",

@@ -3261,10 +3261,14 @@ return case
     when p_code = 'P0004' then 'An assertion of a trigger failed'
     when p_code = '23502' then 'A column that must not be empty got no value'
     when p_code = '23514' then 'A check constraint refused a row of the campaign'
+    when p_code = '23503' then 'A foreign key refused a row of the campaign'
+    when p_code in ('23505', '23P01') then 'Another row has the key that a row of the campaign would have'
     when left(p_code, 2) = '23' then 'A constraint refused a row of the campaign'
     when p_code = '42501' then 'A trigger of the project, or the runner, lacks a privilege'
-    when p_code in ('42P01', '42703', '42883') then 'A trigger, or the runner, names a table, column or function that does not exist'
+    when p_code in ('3F000', '42P01', '42703', '42704', '42883')
+        then 'A trigger or default, or the runner, names something that does not exist'
     when p_code in ('22P02', '42804') then 'A value does not fit the type of its column'
+    when left(p_code, 2) = '22' then 'A value does not fit, or an expression of the project failed'
     when left(p_code, 2) = '53' then 'A trigger, or the database itself, says that a limit is reached'
     when left(p_code, 2) in ('08', '57', '58', 'XX') then 'A trigger, or the database itself, says that the database failed'
     else 'The database refused to write for this campaign'
@@ -5499,7 +5503,9 @@ comment on function campaign_runner.probe_writing() is
 -- 90_doctor/04_guards.sql
 
 create or replace function campaign_runner.guards()
-returns table (kind text, name text, table_name text, function_name text, definition text, statement text)
+returns table (
+    kind text, name text, table_name text, columns text[], function_name text, definition text, statement text
+)
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -5513,81 +5519,84 @@ declare
         ]::oid[],
         null
     );
+    -- Foreign keys to these find their row, or the launch has nothing to write for.
+    v_parents constant oid[] := array[
+        to_regclass('public.campaigns'), to_regclass('public.contacts'), to_regclass('public.organizations')
+    ]::oid[];
 begin
     return query
+        with found_guards as (
+            select
+                'trigger' as kind, t.tgname::text as name, t.tgrelid as table_id, '{}'::smallint[] as column_numbers,
+                p.oid::regproc::text as function_name, pg_get_triggerdef(t.oid) as definition,
+                format('alter table %s disable trigger %I;', t.tgrelid::regclass, t.tgname) as statement
+            from pg_trigger t
+            join pg_proc p on p.oid = t.tgfoid
+            where not t.tgisinternal
+                and t.tgenabled <> 'D'
+                and p.proname <> 'set_organization_of_campaign_recipient' -- of our own tables
+            union all
+            select
+                'rule', r.rulename::text, r.ev_class, '{}', null, pg_get_ruledef(r.oid),
+                format('alter table %s disable rule %I;', r.ev_class::regclass, r.rulename)
+            from pg_rewrite r
+            where r.ev_enabled <> 'D'
+            union all
+            select
+                case c.contype when 'f' then 'foreign key' else 'constraint' end, c.conname::text, c.conrelid, c.conkey, null,
+                pg_get_constraintdef(c.oid), format('alter table %s drop constraint %I;', c.conrelid::regclass, c.conname)
+            from pg_constraint c
+            where c.contype = 'c' or c.contype = 'f' and c.confrelid <> all (v_parents)
+            union all
+            select
+                'domain constraint', c.conname::text, a.attrelid, array[a.attnum], null, pg_get_constraintdef(c.oid),
+                format('alter domain %s drop constraint %I;', c.contypid::regtype, c.conname)
+            from pg_attribute a
+            join pg_constraint c on c.contypid = a.atttypid
+            where not a.attisdropped
+            union all
+            select
+                'unique index', i.indexrelid::regclass::text, i.indrelid, i.indkey::smallint[], null,
+                pg_get_indexdef(i.indexrelid),
+                case
+                    when c.conname is null then format('drop index %s;', i.indexrelid::regclass)
+                    else format('alter table %s drop constraint %I;', i.indrelid::regclass, c.conname)
+                end
+            from pg_index i
+            left join pg_constraint c on c.conindid = i.indexrelid and c.conrelid = i.indrelid and c.contype in ('u', 'x')
+            where (i.indisunique or i.indisexclusion)
+                and not i.indisprimary
+                -- The key that the runner needs.
+                and pg_get_indexdef(i.indexrelid) !~ '\((campaign_id, contact_id|contact_id, campaign_id)\)$'
+            union all
+            select
+                case a.attgenerated when '' then 'default' else 'generated column' end, a.attname::text, a.attrelid,
+                array[a.attnum], null, pg_get_expr(d.adbin, d.adrelid),
+                format(
+                    'alter table %s alter column %I drop %s;',
+                    a.attrelid::regclass, a.attname, case a.attgenerated when '' then 'default' else 'expression' end
+                )
+            from pg_attrdef d
+            join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
+        )
         select
-            'trigger', t.tgname::text, t.tgrelid::regclass::text, p.proname::text, pg_get_triggerdef(t.oid),
-            format('alter table %s disable trigger %I;', t.tgrelid::regclass, t.tgname)
-        from pg_trigger t
-        join pg_proc p on p.oid = t.tgfoid
-        where t.tgrelid = any (v_tables)
-            and not t.tgisinternal
-            and t.tgenabled <> 'D'
-            and p.proname <> 'set_organization_of_campaign_recipient' -- of our own tables
-        union all
-        select
-            'rule', r.rulename::text, r.ev_class::regclass::text, null, pg_get_ruledef(r.oid),
-            format('alter table %s disable rule %I;', r.ev_class::regclass, r.rulename)
-        from pg_rewrite r
-        where r.ev_class = any (v_tables) and r.ev_enabled <> 'D'
-        union all
-        select
-            'constraint', c.conname::text, c.conrelid::regclass::text, null, pg_get_constraintdef(c.oid),
-            format('alter table %s drop constraint %I;', c.conrelid::regclass, c.conname)
-        from pg_constraint c
-        where c.conrelid = any (v_tables) and c.contype = 'c'
-        union all
-        select
-            'domain constraint', c.conname::text, a.attrelid::regclass::text, null, pg_get_constraintdef(c.oid),
-            format('alter domain %s drop constraint %I;', c.contypid::regtype, c.conname)
-        from pg_attribute a
-        join pg_constraint c on c.contypid = a.atttypid
-        where a.attrelid = any (v_tables) and not a.attisdropped
-        union all
-        select
-            'foreign key', c.conname::text, c.conrelid::regclass::text, null, pg_get_constraintdef(c.oid),
-            format('alter table %s drop constraint %I;', c.conrelid::regclass, c.conname)
-        from pg_constraint c
-        where c.conrelid = any (v_tables)
-            and c.contype = 'f'
-            -- A row that these look for is there, or the launch has nothing to write for.
-            and c.confrelid <> all (
-                array[
-                    to_regclass('public.campaigns'), to_regclass('public.contacts'), to_regclass('public.organizations')
-                ]::oid[]
-            )
-        union all
-        select
-            'unique index', i.indexrelid::regclass::text, i.indrelid::regclass::text, null, pg_get_indexdef(i.indexrelid),
-            case
-                when c.conname is null then format('drop index %s;', i.indexrelid::regclass)
-                else format('alter table %s drop constraint %I;', i.indrelid::regclass, c.conname)
-            end
-        from pg_index i
-        left join pg_constraint c on c.conindid = i.indexrelid and c.conrelid = i.indrelid and c.contype in ('u', 'x')
-        where i.indrelid = any (v_tables)
-            and (i.indisunique or i.indisexclusion)
-            and not i.indisprimary
-            -- The key that the runner needs.
-            and pg_get_indexdef(i.indexrelid) !~ '\((campaign_id, contact_id|contact_id, campaign_id)\)$'
-        union all
-        select
-            g.kind, a.attname::text, a.attrelid::regclass::text, null, pg_get_expr(d.adbin, d.adrelid),
-            format(
-                'alter table %s alter column %I drop %s;',
-                a.attrelid::regclass, a.attname, case g.kind when 'default' then 'default' else 'expression' end
-            )
-        from pg_attrdef d
-        join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
-        cross join lateral (select case a.attgenerated when '' then 'default' else 'generated column' end as kind) g
-        where d.adrelid = any (v_tables)
+            f.kind, f.name, f.table_id::regclass::text,
+            array(
+                select a.attname::text
+                from pg_attribute a
+                where a.attrelid = f.table_id and a.attnum = any (f.column_numbers)
+                order by a.attnum
+            ),
+            f.function_name, f.definition, f.statement
+        from found_guards f
+        where f.table_id = any (v_tables)
         limit v_guards_at_most;
 end;
 $$;
 comment on function campaign_runner.guards() is
-    'What of the project may refuse a row that the runner writes, each with the statement that takes it away: triggers (with '
-    'the function that they run), rules, check constraints, constraints of domains, foreign keys, unique indexes, defaults of '
-    'columns, and generated columns.';
+    'What of the project may refuse a row that the runner writes, each with its columns and with the statement that takes it '
+    'away: triggers (with the function that they run), rules, check constraints, constraints of domains, foreign keys, unique '
+    'indexes, defaults of columns, and generated columns.';
 
 
 -- 90_doctor/05_examine_contacts.sql
@@ -6008,13 +6017,13 @@ begin
 
         when 'objects' then
             return to_jsonb(array(
-                select 'function ' || i.key
+                select format('function %s %s', i.key, case when p.present ? i.key then 'was changed' else 'is gone' end)
                 -- Once: asked for each function, the catalog took 1.6 s.
                 from (select campaign_runner.present_functions() as present offset 0) p
                 cross join jsonb_each_text(campaign_runner.installed_functions()) i
                 where p.present ->> i.key is distinct from i.value
                 union all
-                select 'table campaign_runner.' || t
+                select format('table campaign_runner.%s is gone', t)
                 from unnest(array['runs', 'launches', 'launch_chunks', 'run_errors', 'last_call']) t
                 where to_regclass('campaign_runner.' || t) is null
                 order by 1

@@ -188,16 +188,16 @@ def test_a_function_that_is_gone_or_was_changed_is_named(automation: Automate, d
         " language sql immutable return 'same'"
     )
     assert facts(run)["objects"] == [
-        "function campaign_runner.join_versions(xid,xid)",
-        "function campaign_runner.organization_name(uuid)",
-        "function campaign_runner.prune(timestamp with time zone,integer)",
+        "function campaign_runner.join_versions(xid,xid) was changed",
+        "function campaign_runner.organization_name(uuid) was changed",
+        "function campaign_runner.prune(timestamp with time zone,integer) is gone",
     ]
 
 
 def test_a_table_of_the_ledger_that_is_gone_is_named(automation: Automate, database: Connection) -> None:
     run = automation()
     database.execute("drop table campaign_runner.run_errors")
-    assert facts(run)["objects"] == ["table campaign_runner.run_errors"]
+    assert facts(run)["objects"] == ["table campaign_runner.run_errors is gone"]
 
 
 def test_a_call_for_one_organization_that_passes_over_the_campaigns_of_others_is_named(
@@ -305,7 +305,7 @@ def test_a_launch_whose_recipients_a_trigger_dropped_is_named_and_the_trigger_wi
     found = facts(automation())
     assert (found["dropped"], found["nobody"]) == (named(campaign), named())
     [trigger] = [guard for guard in found["guards"] if guard["function_name"]]
-    assert (trigger["name"], trigger["function_name"]) == ("Skip", "skip")
+    assert (trigger["name"], trigger["function_name"]) == ("Skip", "public.skip")
     database.execute(trigger["statement"].encode())
     assert [guard for guard in facts(automation())["guards"] if guard["function_name"]] == []
 

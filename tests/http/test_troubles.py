@@ -126,7 +126,7 @@ def test_a_campaign_that_a_trigger_refuses(operator: Operator, service: Service)
         assert f"In the words of the source: {WORDS} {HINT} in refuse() line 4 at RAISE" in finding["message"].replace(
             "\n", " "
         )
-        assert "The trigger refuse on public.campaign_recipients runs refuse()." in finding["message"]
+        assert "The trigger refuse on public.campaign_recipients runs public.refuse()." in finding["message"]
         assert "disable trigger refuse; Then: python -m runner retry" in finding["remedy"]
         assert "1 failed attempt, tried again in" in operator.status()
         assert WORDS in operator.status()
@@ -165,7 +165,7 @@ def test_a_campaign_that_a_trigger_refuses(operator: Operator, service: Service)
         (
             "alter table campaign_recipients add share integer generated always as (1 / (length(status) - 7)) stored",
             "alter table campaign_recipients drop share",
-            "The generated column of public.campaign_recipients.share is (1 / (length(status) - 7)).",
+            "The generated column public.campaign_recipients.share is computed as (1 / (length(status) - 7)).",
         ),
         (
             "create table lists (id uuid primary key); grant select on lists to service_role;"
@@ -178,7 +178,7 @@ def test_a_campaign_that_a_trigger_refuses(operator: Operator, service: Service)
             "create domain receipt as text check (value ~ '^R');"
             " alter table campaign_recipients add receipt receipt default 'none'",
             "alter table campaign_recipients drop receipt; drop domain receipt",
-            "The domain constraint receipt_check on public.campaign_recipients reads: CHECK",
+            "The domain constraint receipt_check on the type of public.campaign_recipients.receipt reads: CHECK",
         ),
     ],
     ids=["rule", "unique index", "constraint", "default", "generated column", "foreign key", "domain"],
@@ -194,7 +194,9 @@ def test_what_the_project_refuses_is_named_with_its_statement(
         service.run()
         finding = operator.finding()
         assert words in finding["message"].replace("\n", " ")
-        statement, _, command = finding["remedy"].partition("take it away, for all campaigns: ")[2].partition(" Then: ")
+        statement, _, command = (
+            finding["remedy"].partition("take away what refused, for all campaigns: ")[2].partition(" Then: ")
+        )
         service.database.execute(statement.encode())
         operator.follow(command)
         assert launched(service, campaign)

@@ -31,6 +31,7 @@ TRIGGER = {
     "kind": "trigger",
     "name": "quota",
     "table_name": "public.campaign_recipients",
+    "columns": [],
     "function_name": "check_quota",
     "definition": "create trigger quota …",
     "statement": "alter table public.campaign_recipients disable trigger quota;",
@@ -43,6 +44,7 @@ CONSTRAINT = TRIGGER | {
     "definition": "CHECK (false)",
     "statement": "alter table public.campaign_recipients drop constraint small;",
 }
+CONSTRAINT_OF_TENANT = CONSTRAINT | {"name": "of_tenant", "columns": ["tenant"]}
 RULE = CONSTRAINT | {
     "kind": "rule",
     "name": "keep",
@@ -92,7 +94,7 @@ def answer(errors: dict[str, str] | None = None, **facts: Any) -> dict[str, Any]
         "grants": [],
         "writing": None,
         "locks": [],
-        "guards": [TRIGGER, STATUS_TRIGGER, CONSTRAINT, RULE, INDEX_OF_THEIRS, DEFAULT],
+        "guards": [TRIGGER, STATUS_TRIGGER, CONSTRAINT, CONSTRAINT_OF_TENANT, RULE, INDEX_OF_THEIRS, DEFAULT],
         "indexes": [],
         "system_user": True,
         "memberships": NO_LACK,
@@ -181,7 +183,7 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
             *(
                 "problem",
                 "locks",
-                "program psql, user postgres, idle in transaction) has locked rows of public.campaigns for 12 min ",
+                "program psql, user postgres, idle in transaction) has locked rows of public.campaigns for 12 min.",
             ),
             "select pg_terminate_backend(4711);",
         ),
@@ -208,17 +210,29 @@ def test_a_problem_is_exit_code_1_and_its_remedy_stands_below(project: FakeApi) 
             f"values ('{ID}', '{USER}', 'member');",
         ),
         (
-            {"objects": ["function campaign_runner.find_work(uuid)"]},
+            {"objects": ["function campaign_runner.find_work(uuid) was changed"]},
             *(
                 "problem",
                 "migrations",
-                "campaign_runner.find_work(uuid) is gone, or was changed",
+                "The function campaign_runner.find_work(uuid) was changed.",
                 "once more in the SQL editor",
             ),
         ),
         (
             {"nobody": {"is_cut": False, "lacking": 1, "named": [NAMED]}},
             *("warning", "launches", f"without a recipient to mail: Contoso {ID}.", f"python -m runner preview {ID}"),
+        ),
+        *(
+            (
+                {"nobody": {"is_cut": False, "lacking": 1, "named": [NAMED | {"because": because}]}},
+                *("warning", "launches", f"without a recipient to mail: Contoso {ID} ({because}).", advice),
+            )
+            for because, advice in (
+                ("the organization has no contacts", "Import the contacts, or correct the organization_id"),
+                ("3 deleted", "Each contact has a deleted_at"),
+                ("3 project:no_consent", "'public.campaign_runner_exclusions'::regproc"),
+                ("2 unsubscribed, 1 deleted", f"python -m runner preview {ID}"),
+            )
         ),
         (
             {"dropped": {"is_cut": False, "lacking": 1, "named": [NAMED]}},
@@ -326,7 +340,7 @@ def test_a_user_without_a_profile_needs_the_profile_before_a_membership(project:
             "needs_attention",
             {"failed_with": "CR422", "last_error": "The status: a trigger or a rule on campaigns keeps it."},
             "The rule keep on public.campaigns reads: CREATE RULE keep ….",
-            f"take it away, for all campaigns: {STATUS_TRIGGER['statement']} {RULE['statement']} Then:",
+            f"take away what refused, for all campaigns: {STATUS_TRIGGER['statement']} {RULE['statement']} Then:",
         ),
         (
             "backing_off",
@@ -335,19 +349,69 @@ def test_a_user_without_a_profile_needs_the_profile_before_a_membership(project:
                 "last_error": "A check constraint refused a row (SQLSTATE 23514, constraint small).",
             },
             "The constraint small on public.campaign_recipients reads: CHECK (false).",
-            f"correct the constraint. Or take it away, for all campaigns: {CONSTRAINT['statement']} Then:",
+            f"correct the constraint. Or take away what refused, for all campaigns: {CONSTRAINT['statement']} Then:",
         ),
         (
             "backing_off",
             {"failed_with": "23505", "last_error": "A constraint refused a row (constraint one_each)."},
             "The unique index public.one_each on public.campaign_recipients reads: CREATE UNIQUE INDEX one_each ….",
-            f"correct the unique index. Or take it away, for all campaigns: {INDEX_OF_THEIRS['statement']} Then:",
+            f"correct the unique index. Or take away what refused, for all campaigns: {INDEX_OF_THEIRS['statement']}",
         ),
         (
             "backing_off",
             {"failed_with": "42704", "detail": 'unrecognized configuration parameter "app.tenant"'},
             "The default of public.campaign_recipients.tenant is (current_setting('app.tenant'))::uuid.",
-            f"correct the default. Or take it away, for all campaigns: {DEFAULT['statement']} Then:",
+            f"correct the default. Or take away what refused, for all campaigns: {DEFAULT['statement']} Then:",
+        ),
+        (
+            "backing_off",
+            {
+                "failed_with": "23505",
+                "last_error": "Another row has the key (SQLSTATE 23505, constraint one_each).",
+                "detail": "duplicate key …\nKey (tenant, name)=(7, O'Hara) already exists.",
+            },
+            "Another row has the key",
+            "See the row that is in the way: "
+            "select * from public.campaign_recipients where (tenant, name) = ('7', 'O''Hara'); Once that row is done",
+        ),
+        (
+            "backing_off",
+            {"failed_with": "23505", "detail": "Key (campaign)=(7) already exists.\nin check_quota() line 3"},
+            "The trigger quota on public.campaign_recipients runs check_quota().",
+            "Do what the trigger asks for, or correct the trigger. Or take away",
+        ),
+        (
+            "backing_off",
+            {"failed_with": "42501", "detail": "permission denied for table budgets\nin check_quota() line 3"},
+            "The trigger quota on public.campaign_recipients runs check_quota().",
+            "Grant what the trigger needs, as: grant select on budgets to service_role; Or take away",
+        ),
+        (
+            "backing_off",
+            {"failed_with": "3F000", "detail": 'schema "net" does not exist\nin check_quota() line 3'},
+            'schema "net" does not exist',
+            "create extension if not exists pg_net; Or take away",
+        ),
+        (
+            "backing_off",
+            {"failed_with": "57014", "detail": "canceling statement\nin check_quota() line 3"},
+            "check_quota",
+            "Make the trigger faster. Or take away",
+        ),
+        (
+            "backing_off",
+            {"failed_with": "23514", "last_error": "A check constraint refused a row (constraint of_tenant)."},
+            "The default of public.campaign_recipients.tenant is (current_setting('app.tenant'))::uuid.",
+            "Correct the default of tenant. Or take away what refused",
+        ),
+        (
+            "needs_attention",
+            {
+                "failed_with": "CR422",
+                "last_error": "The status could not be set: a trigger or a rule on campaigns keeps it at scheduled.",
+            },
+            "The trigger keep on public.campaigns runs keep_status().",
+            "See what the trigger asks for: select pg_get_functiondef('keep_status'::regproc); Do so, or correct",
         ),
         ("backing_off", {"failed_with": "55P03"}, "due for 2 min", "End the transaction that holds the lock"),
         ("needs_attention", {}, "10 failed attempts, not tried again by itself.", f"python -m runner retry {CAMPAIGN}"),
