@@ -90,6 +90,8 @@ def _stuck(facts: Facts, health: Health, settings: Settings) -> Iterator[Finding
 
 
 def _statement(trouble: str, launch: OpenLaunch, refusing: Sequence[Guard], settings: Settings) -> str:
+    if trouble == "unprivileged":
+        return guards.missing_grant(launch) or ""
     if trouble != "no_member":
         return guards.statements(refusing)
     return membership_statement(launch.organization_id, settings, is_member=False)
@@ -109,6 +111,8 @@ def _trouble(kind: str, launch: OpenLaunch, refusing: Sequence[Guard], facts: Fa
             return "refused_by_exclusions"
         if refusing:
             return "refused_by_guard"
+        if guards.missing_grant(launch):
+            return "unprivileged"
     return kind
 
 

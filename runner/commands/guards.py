@@ -15,7 +15,15 @@ _MISSING = ("3F000", "42P01", "42703", "42704", "42883")  # a schema, table, col
 _DATA_EXCEPTIONS = "22"  # a division by zero, a text that is no number
 _COMPUTING = ("default", "generated column")
 _CALL = re.compile(r"[(][^)]")  # an expression with brackets around something: now() fails for no row
-_DENIED = re.compile(r"permission denied for (?:table|view|sequence|schema|function) (\S+)")
+_DENIED = re.compile(r"permission denied for (table|view|sequence|schema|function) (\S+)")
+_GRANTS = {
+    "table": "select on",
+    "view": "select on",
+    "sequence": "usage on sequence",
+    "schema": "usage on schema",
+    "function": "execute on function",
+}
+_WRITTEN = {"campaign_id", "contact_id", "organization_id", "status"}  # by the runner, so no default is asked for them
 _NET = re.compile(r'schema "net"|function net\.')
 _SELECT = "select * from {table} where ({columns}) = ('{values}'){condition};"
 _SAME_KEY = re.compile(r"Key \((.+)\)=\((.+)\) already exists")
@@ -52,8 +60,8 @@ def descriptions(refusing: Sequence[Guard], guards: Sequence[Guard]) -> Iterator
 def advice(refusing: Sequence[Guard], guards: Sequence[Guard], launch: OpenLaunch) -> str:
     """What to do first, which takes nothing away from the project."""
     guard, words, code = refusing[0], _words(launch), launch.failed_with or ""
-    if denied := _DENIED.search(words):
-        return f"Grant what the {guard.kind} needs, as: grant select on {denied[1]} to service_role;"
+    if grant := missing_grant(launch):
+        return f"Grant what the {guard.kind} needs, as: {grant}"
     if _NET.search(words):
         return "Add the extension that the trigger needs: create extension if not exists pg_net;"
     if code in _MISSING:
@@ -77,6 +85,12 @@ def advice(refusing: Sequence[Guard], guards: Sequence[Guard], launch: OpenLaunc
     return f"Do what the {guard.kind} asks for, or correct the {guard.kind}."
 
 
+def missing_grant(launch: OpenLaunch) -> str | None:
+    """The statement that grants what the refusal misses. The least: a trigger that writes to a table needs more."""
+    denied = _DENIED.search(_words(launch))
+    return f"grant {_GRANTS[denied[1]]} {denied[2]} to service_role;" if denied else None
+
+
 def statements(guards: Iterable[Guard]) -> str:
     """The statements that take the guards away."""
     return " ".join(each.statement for each in guards)
@@ -94,7 +108,8 @@ def _is_named(guard: Guard, words: str) -> bool:
     if guard.function_name:
         return re.search(rf"\b{re.escape(_last(guard.function_name))}\(", words) is not None
     if guard.kind in _COMPUTING:  # Postgres names what the expression asked for, and not the column
-        return any(f"'{name}'" in guard.definition for name in re.findall(r'"([^"]+)"', words))
+        named = re.findall(r'"([^"]+)"|permission denied for sequence (\S+)', words)
+        return any(re.search(rf"['.]{re.escape(quoted or sequence)}'", guard.definition) for quoted, sequence in named)
     return re.search(rf"constraint {re.escape(_last(guard.name))}\b", words) is not None
 
 
@@ -109,6 +124,8 @@ def _origins(refusing: Sequence[Guard], guards: Sequence[Guard]) -> list[Guard]:
         each
         for each in guards
         if each.kind == "default"
+        and each.table_name != "public.campaigns"  # whose rows are updated
+        and each.name not in _WRITTEN
         and each not in refusing
         and any(each.table_name == guard.table_name and each.name in guard.columns for guard in refusing)
     ]

@@ -214,6 +214,12 @@ TROUBLES = {
         "a trigger, rule, constraint, index or column of the project refuses a campaign, or is too slow",
         "{advice} Or take away what refused, for all campaigns: {statement} Then: python -m runner retry {campaign_id}",
     ),
+    "unprivileged": Trouble(
+        "campaigns",
+        "problem",
+        "what the project adds to a launch may not read or use something",
+        "Grant what is missing, as: {statement} Then: python -m runner retry {campaign_id}",
+    ),
     "refused_by_exclusions": Trouble(
         "campaigns",
         "problem",

@@ -163,6 +163,13 @@ def test_a_campaign_that_a_trigger_refuses(operator: Operator, service: Service)
             "The default of public.campaign_recipients.tenant is (current_setting('app.tenant'::text))::uuid.",
         ),
         (
+            "create sequence tickets; revoke all on sequence tickets from service_role;"
+            " alter table campaign_recipients add ticket bigint;"
+            " alter table campaign_recipients alter ticket set default nextval('tickets')",
+            "alter table campaign_recipients drop ticket; drop sequence tickets",
+            "The default of public.campaign_recipients.ticket is nextval('public.tickets'::regclass).",
+        ),
+        (
             "alter table campaign_recipients add share integer generated always as (1 / (length(status) - 7)) stored",
             "alter table campaign_recipients drop share",
             "The generated column public.campaign_recipients.share is computed as (1 / (length(status) - 7)).",
@@ -181,7 +188,7 @@ def test_a_campaign_that_a_trigger_refuses(operator: Operator, service: Service)
             "The domain constraint receipt_check on the type of public.campaign_recipients.receipt reads: CHECK",
         ),
     ],
-    ids=["rule", "unique index", "constraint", "default", "generated column", "foreign key", "domain"],
+    ids=["rule", "unique index", "constraint", "default", "sequence", "generated column", "foreign key", "domain"],
 )
 def test_what_the_project_refuses_is_named_with_its_statement(
     operator: Operator, service: Service, harm: LiteralString, undoing: LiteralString, words: str
@@ -226,6 +233,35 @@ def test_an_exclusions_function_that_fails(operator: Operator, service: Service)
         service.execute("drop function public.campaign_runner_exclusions")
     operator.follow(finding["remedy"])
     assert launched(service, campaign)
+
+
+def test_an_exclusions_function_that_may_not_read_its_table(operator: Operator, service: Service) -> None:
+    organization = service.organization()
+    service.factory.contact(organization)
+    campaign = service.factory.campaign(organization)
+    service.database.execute(
+        """
+        create table suppression (contact_id uuid, why text);
+        revoke all on suppression from service_role;
+        create function public.campaign_runner_exclusions(p_campaign_id uuid, p_contact_ids uuid[])
+        returns table (contact_id uuid, reason text) language sql stable as $$
+            select s.contact_id, s.why from public.suppression s
+        $$;
+        grant execute on function public.campaign_runner_exclusions(uuid, uuid[]) to service_role;
+        """
+    )
+    try:
+        service.run()
+        finding = operator.finding()
+        assert finding["remedy"].startswith(
+            "Grant what is missing, as: grant select on suppression to service_role; Then:"
+        )
+        grant, _, retry = finding["remedy"].partition("as: ")[2].partition(" Then: ")
+        service.database.execute(grant.encode())
+        operator.follow(retry)
+        assert launched(service, campaign)
+    finally:
+        service.database.execute("drop function public.campaign_runner_exclusions; drop table suppression")
 
 
 def test_a_system_user_whose_role_does_not_suffice(operator: Operator, service: Service) -> None:

@@ -58,6 +58,11 @@ INDEX_OF_THEIRS = CONSTRAINT | {
     "definition": "CREATE UNIQUE INDEX one_each …",
     "statement": "drop index public.one_each;",
 }
+CONSTRAINT_OF_STATUS = CONSTRAINT | {"name": "of_status", "columns": ["status"]}
+DEFAULTS = [
+    CONSTRAINT | {"kind": "default", "name": "ticket", "definition": "nextval('public.tickets'::regclass)"},
+    CONSTRAINT | {"kind": "default", "name": "status", "definition": "'pending'::text"},
+]
 DEFAULT = CONSTRAINT | {
     "kind": "default",
     "name": "tenant",
@@ -94,7 +99,10 @@ def answer(errors: dict[str, str] | None = None, **facts: Any) -> dict[str, Any]
         "grants": [],
         "writing": None,
         "locks": [],
-        "guards": [TRIGGER, STATUS_TRIGGER, CONSTRAINT, CONSTRAINT_OF_TENANT, RULE, INDEX_OF_THEIRS, DEFAULT],
+        "guards": [
+            *(TRIGGER, STATUS_TRIGGER, CONSTRAINT, CONSTRAINT_OF_TENANT, CONSTRAINT_OF_STATUS),
+            *(RULE, INDEX_OF_THEIRS, DEFAULT, *DEFAULTS),
+        ],
         "indexes": [],
         "system_user": True,
         "memberships": NO_LACK,
@@ -385,6 +393,18 @@ def test_a_user_without_a_profile_needs_the_profile_before_a_membership(project:
             {"failed_with": "42501", "detail": "permission denied for table budgets\nin check_quota() line 3"},
             "The trigger quota on public.campaign_recipients runs check_quota().",
             "Grant what the trigger needs, as: grant select on budgets to service_role; Or take away",
+        ),
+        (
+            "backing_off",
+            {"failed_with": "42501", "detail": "permission denied for sequence tickets"},
+            "The default of public.campaign_recipients.ticket is nextval('public.tickets'::regclass).",
+            "grant usage on sequence tickets to service_role; Or take away",
+        ),
+        (
+            "backing_off",
+            {"failed_with": "23514", "last_error": "A check constraint refused a row (constraint of_status)."},
+            "The constraint of_status on public.campaign_recipients reads: CHECK (false).",
+            "Do what the constraint asks for, or correct the constraint. Or take away",
         ),
         (
             "backing_off",
