@@ -290,6 +290,16 @@ def test_a_launch_to_nobody_says_why(
     assert empty["because"] == "1 recipients were there before, none of them pending"
 
 
+def test_a_launch_to_nobody_names_what_its_rules_include_and_no_contact_has(
+    organization: UUID, factory: Factory, automation: Automate
+) -> None:
+    factory.contacts(organization, 2)
+    factory.campaign(organization, rules={"include_tags": ["Newsleter"], "include_emails": ["me@nowhere.example"]})
+    automation().launch()
+    [empty] = facts(automation())["nobody"]["named"]
+    assert empty["because"] == "2 not_included; no contact has Newsleter, me@nowhere.example"
+
+
 def test_a_launch_whose_recipients_a_trigger_dropped_is_named_and_the_trigger_with_its_statement(
     organization: UUID, factory: Factory, automation: Automate, database: Connection
 ) -> None:
