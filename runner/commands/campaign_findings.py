@@ -11,7 +11,7 @@ from runner.commands.finding import Finding, found
 from runner.commands.memberships import membership_statement
 from runner.commands.status import coming, refusal, stuck_because, whose
 from runner.commands.terminal import counted, duration, moment
-from runner.errors import RunnerError
+from runner.errors import InvalidProject, RunnerError
 from runner.health import Health, OpenLaunch, read_health
 from runner.settings import Settings
 
@@ -27,7 +27,7 @@ def campaign_findings(facts: Facts, settings: Settings, problems: Collection[str
     try:
         health = read_health(settings, with_details=True)
     except RunnerError as error:
-        if facts.grants:
+        if facts.grants and isinstance(error, InvalidProject):
             return  # the grants that are missing stand above
         yield Finding(
             "campaigns", "problem", f"The campaigns could not be looked at. {error}", "Correct what stands above."

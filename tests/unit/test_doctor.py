@@ -465,6 +465,15 @@ def test_where_something_else_is_wrong_the_campaigns_are_not_promised_to_the_nex
     assert campaigns["message"].endswith("The next call may launch none: see privileges.")
 
 
+@pytest.mark.parametrize(("code", "checks"), [("42501", ["privileges"]), ("57014", ["privileges", "campaigns"])])
+def test_what_else_keeps_the_campaigns_from_being_looked_at_is_told_beside_a_missing_grant(
+    project: FakeApi, code: str, checks: list[str]
+) -> None:
+    project.on("doctor", answer(grants=[{"lack": "select on public.campaigns", "statement": "grant it;"}]))
+    project.on("health", refusal(code))
+    assert [finding["check"] for finding in findings("problem")] == checks
+
+
 def test_a_campaign_that_is_hindered_for_a_moment_is_a_warning(project: FakeApi) -> None:
     words = {
         "failed_with": None,
