@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass
 import click
 
 from runner import database, log
-from runner.commands.campaign_findings import campaign_findings
 from runner.commands.console import explained
-from runner.commands.facts import DoctorResult
-from runner.commands.finding import Finding
-from runner.commands.findings import clock_finding, database_findings, settings_findings, unreachable
+from runner.commands.findings.calls import clock_finding
+from runner.commands.findings.campaigns import campaign_findings
+from runner.commands.findings.database import database_findings, unreachable
+from runner.commands.findings.environment import settings_findings
+from runner.commands.findings.facts import DoctorResult
+from runner.commands.findings.finding import Finding
 from runner.commands.terminal import counted, printable, wrapped
 from runner.database import system_user
 from runner.errors import InvalidSettings, RunnerError

@@ -15,8 +15,8 @@ import pytest
 
 from local.migration import MIGRATIONS
 from local.postgres import SUPERUSER
-from runner.commands.facts import DoctorResult
-from runner.commands.findings import MIGRATION
+from runner.commands.findings.database import MIGRATION
+from runner.commands.findings.facts import DoctorResult
 from tests.conftest import Connection
 from tests.support import records
 from tests.support.automation import Automation

@@ -13,7 +13,7 @@ from psycopg import sql
 from pydantic import BaseModel
 
 from runner.commands.campaigns import CampaignList
-from runner.commands.facts import DoctorResult
+from runner.commands.findings.facts import DoctorResult
 from runner.commands.history import History
 from runner.commands.preview import CampaignPreviewPage
 from runner.health import Health

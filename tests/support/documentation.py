@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from runner.commands.troubles import TROUBLES
+from runner.commands.findings.troubles import TROUBLES
 
 ROOT = Path(__file__).parents[2]
 

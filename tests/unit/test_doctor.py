@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runner.commands.findings import MIGRATION
+from runner.commands.findings.database import MIGRATION
 from tests.support.fake_api import (
     CAMPAIGN,
     KEY,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from runner.commands.facts import Guard
+from runner.commands.findings.facts import Guard
 from runner.health import OpenLaunch
 
 # Classes of SQLSTATEs that a trigger of the project raises, mostly.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 
-from runner.commands import guards
-from runner.commands.facts import Facts, Guard
-from runner.commands.finding import Finding, found
-from runner.commands.memberships import membership_statement
+from runner.commands.findings import guards
+from runner.commands.findings.facts import Facts, Guard
+from runner.commands.findings.finding import Finding, found
+from runner.commands.findings.system_user import membership_statement
 from runner.commands.status import coming, refusal, stuck_because, whose
 from runner.commands.terminal import counted, duration, moment
 from runner.errors import InvalidProject, RunnerError

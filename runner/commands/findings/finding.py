@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runner.commands.troubles import TROUBLES, Severity
+from runner.commands.findings.troubles import TROUBLES, Severity
 
 
 @dataclass(frozen=True)
