@@ -37,12 +37,12 @@ create table if not exists campaign_runner.launches (
     recipient_count bigint,
     excluded jsonb, -- reason to number of contacts
     unmatched jsonb, -- exclude_tags: the names that no tag has; exclude_countries: those that kept no contact out
-    left_recipients boolean, -- abandoned, with recipients of ours behind it, which the next launch takes over
+    left_recipients boolean, -- abandoned, with recipients of ours behind it, which the next launch resumes
     -- What went wrong.
     waiting text, -- NULL: ready
     next_attempt_at timestamptz, -- when a launch in backoff is ready again
     attempts integer not null default 0, -- that failed for the campaign's own reasons, since the last edit
-    hindered_at timestamptz, -- the first passing error, or error of the database, since the last progress
+    hindered_at timestamptz, -- when a lock, slow work or the database first kept it from its launch, since the last progress
     failed_with text, -- SQLSTATE
     failed_version text, -- the campaign as it was, see campaign_runner.version(): an edit makes the launch ready
     failed_rules_at tid, -- where the row of the rules was: a hint, see campaign_runner.rules_versions()

@@ -17,7 +17,7 @@ begin
 end;
 $$;
 comment on function campaign_runner.upgrade_key() is
-    'The advisory lock that a call shares with other calls, and that an upgrade has alone.';
+    'The advisory lock that all transactions of the runner share, and that an upgrade has alone.';
 
 
 -- 20_upgrade/02_hold_version.sql
@@ -62,17 +62,17 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Calls that begin while this waits are turned away, so it waits for one step at most.
+    -- Transactions that begin meanwhile are turned away, so the wait ends with those that are under way.
     perform pg_advisory_xact_lock(campaign_runner.upgrade_key());
 end;
 $$;
 comment on function campaign_runner.begin_upgrade() is
-    'Waits for the calls that are under way, and keeps others away to the end of the transaction.';
+    'Waits for the transactions of the runner that are under way, and keeps others away to the end of this one.';
 
 
--- 20_upgrade/04_drop_replaced_functions.sql
+-- 20_upgrade/04_drop_leftover_functions.sql
 
-create or replace function campaign_runner.drop_replaced_functions()
+create or replace function campaign_runner.drop_leftover_functions()
 returns void
 language plpgsql
 volatile
@@ -96,10 +96,10 @@ begin
     end loop;
 end;
 $$;
-comment on function campaign_runner.drop_replaced_functions() is
+comment on function campaign_runner.drop_leftover_functions() is
     'Drops each function of the runner that the migration did not create or replace: called after the functions, before the '
-    'grants, and outside of savepoints. The function of the project, '
-    'campaign_runner_exclusions, stays.';
+    'grants, and outside of savepoints. The prefix campaign_runner_ is the runner''s. campaign_runner_exclusions, the function '
+    'of the project, stays.';
 
 
 -- 30_audience/01_trim.sql
@@ -922,7 +922,7 @@ is
 create or replace function campaign_runner.displaced_contacts(
     p_campaign_id uuid,
     p_rules campaign_runner.rules,
-    p_eligible_ids uuid[],
+    p_candidate_ids uuid[],
     p_address_hashes bigint[],
     p_from uuid,
     p_to uuid,
@@ -990,7 +990,7 @@ begin
         ),
         rivals as materialized (
             select e.contact_id, e.address_hash, 1 as rank
-            from unnest(p_eligible_ids, p_address_hashes) as e (contact_id, address_hash)
+            from unnest(p_candidate_ids, p_address_hashes) as e (contact_id, address_hash)
             union all
             select t.contact_id, t.address_hash, t.rank
             from campaign_runner.rival_twins(
@@ -1042,7 +1042,7 @@ begin
             select r.contact_id, r.address_hash
             from ranked r
             join crowds w on w.address_hash = r.address_hash
-            join unnest(p_eligible_ids) as e (contact_id) on e.contact_id = r.contact_id
+            join unnest(p_candidate_ids) as e (contact_id) on e.contact_id = r.contact_id
             where r.position = 1
         ),
         asked_again as materialized (
@@ -1064,9 +1064,9 @@ comment on function
         uuid, campaign_runner.rules, uuid[], bigint[], uuid, uuid, uuid[], bigint, boolean, integer
     )
 is
-    'Returns the eligible contacts that lose the mail to another contact with the same address, and some of their twins. Of '
+    'Returns the candidates that lose the mail to another contact with the same address, and some of their twins. Of '
     'twins the one with the lowest id gets the mail, unless the launch has settled it otherwise. p_address_hashes belongs to '
-    'p_eligible_ids. The other arguments are those of evaluate_contacts(). Only for evaluate_contacts().';
+    'p_candidate_ids. The other arguments are those of evaluate_contacts(). Only for evaluate_contacts().';
 
 
 -- 30_audience/18_evaluate_contacts.sql
@@ -1117,7 +1117,7 @@ begin
                 end
             ) x
         ),
-        eligible as materialized (
+        candidates as materialized (
             select array_agg(i.contact_id) as contact_ids, array_agg(i.address_hash) as address_hashes
             from in_range i
             left join excluded x on x.contact_id = i.contact_id
@@ -1126,7 +1126,7 @@ begin
         displaced as materialized (
             -- A contact comes twice where a wider search finds it again.
             select distinct d.contact_id
-            from eligible e
+            from candidates e
             cross join lateral campaign_runner.displaced_contacts(
                 p_campaign_id, v_rules, e.contact_ids, e.address_hashes, p_from, p_to, p_contact_ids,
                 p_launch_id, p_among_recipients, p_twins_at_most
@@ -1212,7 +1212,8 @@ as
             from campaign_runner.evaluate_contacts(
                 r.campaign_id,
                 p_contact_ids => array[r.contact_id],
-                -- Of the included addresses only that of the contact, which is also that of its twins.
+                -- The list is cut down to the contact's own address. The only others that are judged are its twins, which have
+                -- the same.
                 p_rules => jsonb_populate_record(c.rules, jsonb_build_object('include_emails', case
                     when c.include_hashes[width_bucket(contact.address_hash, c.include_hashes)] = contact.address_hash
                         then jsonb_build_array(contact.address)
@@ -1474,8 +1475,8 @@ begin
             )
         )
         union all
-        -- Lateness counts from the last work on the launch, or else from the schedule. So a launch under way never becomes
-        -- late, and a launch that rested too long does, as while its campaign was paused.
+        -- Lateness counts from the later of the two: the schedule, and the last work on the launch. So a launch under way never
+        -- becomes late, and a launch that rested too long does, as while its campaign was paused.
         select 'CR002', format(
             'The campaign is more than %s minutes late, so it was held. Schedule it again to launch it.',
             p_max_lateness_minutes
@@ -1641,7 +1642,7 @@ begin
 end;
 $$;
 comment on function campaign_runner.next_campaigns(uuid, timestamptz, timestamptz, uuid, integer) is
-    'The next p_at_most scheduled campaigns after the position whose time has come, each with its open launch. '
+    'Of the scheduled campaigns whose time has come, the next p_at_most after the position, each with its open launch. '
     'launch_was_read is false where the campaign has none, or one that is elsewhere in the order.';
 
 
@@ -2182,8 +2183,8 @@ declare
     v_chunks integer := v_chunks_at_most;
     v_contacts_each integer := v_half_a_step;
 begin
-    -- A chunk is half of a step. At most eight are cut at once: p_max_rows grows when steps are fast, so later
-    -- chunks can be bigger.
+    -- A chunk is half of a step; those at the end of an audience may be a whole step. At most eight are cut at once:
+    -- p_max_rows grows when steps are fast, so later chunks can be bigger.
     select count(*) into v_contacts
     from (
         select from public.contacts c
@@ -2411,7 +2412,10 @@ begin
                 from campaign_runner.diff_recipients(p_campaign_id, p_rules, p_from, p_to, p_launch_id) d
             ),
             reasons as (
-                select d.reason, count(*) as n from diff d where d.reason <> 'orphaned' group by d.reason
+                select d.reason, count(*) as n
+                from diff d
+                where d.reason <> 'orphaned' and d.change is distinct from 'keep' -- a recipient whose mail is on its way
+                group by d.reason
             )
             select
                 count(*) filter (where d.reason is distinct from 'orphaned'),
@@ -2953,7 +2957,7 @@ begin
     select d.organization_id, d.scheduled_at into v_campaign
     from campaign_runner.due_campaigns(array[p_campaign_id], p_now) d;
     if not found or not campaign_runner.is_launch_ready(v_launch, p_system_user_id, p_system_user_roles, p_now) then
-        raise exception 'the campaign is not due any more' using errcode = 'CR001';
+        raise exception 'the campaign is not due, or not ready, any more' using errcode = 'CR001';
     end if;
     select * into v_obstacle
     from campaign_runner.obstacle(
@@ -3155,11 +3159,15 @@ declare
     v_pushed_back_for constant interval := '10 seconds';
     v_lasting_after constant interval := '1 minute';
     -- A lock, a deadlock, a serialization failure; and a timeout where a smaller step may be in time.
-    v_is_passing constant boolean := p_code in ('CR004', 'CR005', '55P03', '40P01', '40001');
+    v_passing constant text[] := array['CR004', 'CR005', '55P03', '40P01', '40001'];
+    v_is_passing constant boolean := p_code = any (v_passing);
     -- SQLSTATE classes of the connection, transaction, resources, operator and disk. A trigger may raise these as well.
-    v_may_be_database constant boolean := left(p_code, 2) in ('08', '25', '40', '53', '55', '57', '58', 'XX')
+    v_classes_of_database constant text[] := array['08', '25', '40', '53', '55', '57', '58', 'XX'];
+    v_may_be_database constant boolean := left(p_code, 2) = any (v_classes_of_database)
         and p_code <> '57014' and not v_is_passing;
     v_launch campaign_runner.launches;
+    v_database_failed_at timestamptz;
+    v_is_told boolean;
     v_attempts integer;
     v_is_reported boolean := true;
 begin
@@ -3169,7 +3177,8 @@ begin
     end if;
     v_launch := campaign_runner.open_launch(p_campaign_id);
     -- Another step may be at work on the launch. To wait for that step would end in 55P03.
-    perform from campaign_runner.launches l
+    select * into v_launch
+    from campaign_runner.launches l
     where l.id = v_launch.id and l.closed_at is null
     for update skip locked;
     if not found then
@@ -3178,36 +3187,47 @@ begin
 
     -- An edit starts the count again.
     v_attempts := case when v_launch.failed_version is distinct from p_version then 0 else v_launch.attempts end;
+    -- A step that began before this failure was recorded, on another chunk of the launch, met the same failure.
+    v_is_told := v_attempts > 0 and coalesce(v_launch.next_attempt_at > p_now, false);
+    -- The time of a lock says nothing about the database.
+    v_database_failed_at := case
+        when left(v_launch.failed_with, 2) = any (v_classes_of_database) and v_launch.failed_with <> all (v_passing)
+            then v_launch.hindered_at
+    end;
     if v_is_passing then
         -- Not a failure of the campaign. It is told once it has lasted a minute.
         v_is_reported := coalesce(v_launch.hindered_at < p_now - v_lasting_after, false);
         update campaign_runner.launches l
         set
+            -- The launch was tried, so it was ready: the next step tries it again.
+            waiting = case when v_is_told then l.waiting end,
+            next_attempt_at = case when v_is_told then l.next_attempt_at end,
             hindered_at = coalesce(l.hindered_at, p_now),
             failed_with = case when v_is_reported then p_code else l.failed_with end,
             last_error = p_message,
             last_error_detail = p_detail
         where l.id = v_launch.id;
     elsif v_may_be_database and (
-        v_launch.hindered_at is null
+        v_database_failed_at is null
         or not exists (
             select from campaign_runner.launches other
-            where other.closed_at > v_launch.hindered_at and other.state = 'launched' and other.id <> v_launch.id
+            where other.closed_at > v_database_failed_at and other.state = 'launched' and other.id <> v_launch.id
         )
     ) then
         -- Not counted, unless the database has launched others since.
         update campaign_runner.launches l
         set
             waiting = 'backoff', next_attempt_at = p_now + v_pushed_back_for,
-            hindered_at = coalesce(l.hindered_at, p_now), attempts = v_attempts, failed_with = p_code,
+            hindered_at = coalesce(v_database_failed_at, p_now), attempts = v_attempts, failed_with = p_code,
             failed_version = p_version,
             last_error = p_message, last_error_detail = p_detail
         where l.id = v_launch.id;
     else
-        v_attempts := v_attempts + 1;
+        v_attempts := v_attempts + (not v_is_told)::integer;
         update campaign_runner.launches l
         set
             attempts = v_attempts,
+            hindered_at = case when v_may_be_database then l.hindered_at end,
             -- A membership makes the launch ready, and time does not.
             waiting = case
                 when p_code = 'CR002' then 'held'
@@ -3240,7 +3260,8 @@ end;
 $$;
 comment on function campaign_runner.record_failure(uuid, uuid, text, text, text, text, timestamptz) is
     'Records a failure of this version of a campaign in its launch, which then waits, and in the errors of the run. A lock, '
-    'a deadlock, a serialization failure or a timeout of a big step is recorded once it has lasted a minute. What may be the '
+    'a deadlock, a serialization failure or a timeout of a big step is noted in the launch, which stays ready, and entered '
+    'into the errors once it has lasted a minute. What may be the '
     'database''s trouble is not counted as an attempt, unless other campaigns were launched since. False: nothing was entered '
     'into the errors.';
 
@@ -3326,7 +3347,7 @@ create or replace function campaign_runner.try_to_record(
     p_message text,
     p_detail text,
     p_now timestamptz,
-    out is_recorded boolean,
+    out is_reported boolean,
     out unrecorded text
 )
 language plpgsql
@@ -3335,12 +3356,16 @@ set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 begin
-    is_recorded := campaign_runner.record_failure(
+    is_reported := campaign_runner.record_failure(
         p_run_id, p_campaign_id, p_version, p_code, p_message, p_detail, p_now
     );
 exception
     when query_canceled or assert_failure or others then
-        is_recorded := false;
+        -- A person's cancel ends the whole step.
+        if sqlerrm = 'canceling statement due to user request' then
+            raise;
+        end if;
+        is_reported := false;
         unrecorded := sqlstate;
 end;
 $$;
@@ -3419,8 +3444,8 @@ begin
         -- As in advance_launch().
         last_error = case when l.failed_with is not null then l.last_error end,
         last_error_detail = case when l.failed_with is not null then l.last_error_detail end,
-        -- True where no cascade deleted the recipients. Rows that are written later are not the launch's. An opened launch
-        -- inherits what the launch before it left.
+        -- True where no cascade deleted the recipients. Decided now: recipients that somebody writes later do not make the next
+        -- launch resume. An opened launch inherits what the launch before it left.
         left_recipients = coalesce(l.generates, campaign_runner.would_generate(l.campaign_id))
             and exists (select from public.campaign_recipients r where r.campaign_id = l.campaign_id)
     where l.id = any (array(
@@ -3470,7 +3495,7 @@ declare
     v_column text;
     v_constraint text;
     v_context text;
-    v_is_recorded boolean;
+    v_is_reported boolean;
     v_lack record;
 begin
     select a.outcome, a.contacts, a.reconciled into outcome, contacts, reconciled
@@ -3510,7 +3535,7 @@ exception
         if timed_out and p_max_rows > v_smallest_step then
             v_code := 'CR005';
         end if;
-        select r.is_recorded, r.unrecorded into v_is_recorded, unrecorded
+        select r.is_reported, r.unrecorded into v_is_reported, unrecorded
         from campaign_runner.try_to_record(
             p_run_id, p_campaign_id, v_version, v_code,
             campaign_runner.explain_failure(v_code, v_message, v_table, v_column, v_constraint),
@@ -3520,21 +3545,23 @@ exception
                 'in ' || substring(
                     v_context
                     from '(?n)^PL/pgSQL function (?!campaign_runner\.|(?:public\.)?campaign_runner_(?!exclusions))(.*)$'
-                )
+                ),
+                'in ' || substring(v_context from 'SQL function "(campaign_runner_exclusions)"')
             ),
             p_now
         ) r;
-        outcome := case when v_is_recorded then 'failed' else 'busy' end;
-        is_locked := v_is_recorded and v_code in ('CR004', '55P03');
+        outcome := case when v_is_reported then 'failed' else 'busy' end;
+        is_locked := v_is_reported and v_code in ('CR004', '55P03');
 end;
 $$;
 comment on function
     campaign_runner.attempt_campaign(uuid, uuid, uuid, text[], integer, boolean, integer, timestamptz)
 is
     'Advances a campaign by up to p_max_rows contacts, and records what fails. Outcome: launched, progressed and laid_out '
-    'as of advance_launch(); busy, another step has the campaign or the failure was not recorded; gone; left, for a step that '
-    'begins with this campaign; failed. is_locked: failed, as a transaction that is not ours has held a lock for over a '
-    'minute. unrecorded: the SQLSTATE that kept the failure from being recorded.';
+    'as of advance_launch(); busy, another transaction has the campaign, the campaign changed, or the failure is not '
+    'reported; gone; left, the campaign did not fit into the rest of this step, or timed out in it; failed. is_locked: '
+    'failed, as a transaction that is not ours has held a lock for over a minute. unrecorded: the SQLSTATE that kept the '
+    'failure from being recorded.';
 
 
 -- 60_step/11_end_step.sql
@@ -3575,14 +3602,18 @@ begin
 -- A failure would undo the launches of this step.
 exception
     when query_canceled or others then
+        -- A person's cancel ends the whole step.
+        if sqlerrm = 'canceling statement due to user request' then
+            raise;
+        end if;
         unrecorded := sqlstate;
 end;
 $$;
 comment on function
     campaign_runner.end_step(uuid, boolean, uuid, uuid, text[], integer, timestamptz, uuid, uuid)
 is
-    'Notes the run and the call. A position of campaigns that is NULL stays. unrecorded: the SQLSTATE that kept both from '
-    'being noted.';
+    'Notes the run and the call. Where the position of campaigns is NULL, the stored one stays. unrecorded: the SQLSTATE that '
+    'kept both from being noted.';
 
 
 -- 60_step/12_step.sql
@@ -3821,14 +3852,15 @@ begin
         select l.id, l.campaign_id, l.organization_id, l.campaign_name, l.attempts, l.last_error
         from campaign_runner.launches l
         where l.closed_at is null
-            and l.waiting is not null
+            and (l.waiting in ('held', 'needs_attention') or l.next_attempt_at > now()) -- else the next step tries it anyway
             and (p_campaign_id is null or l.campaign_id = p_campaign_id)
         order by l.id
         for update
     ),
     freed as (
         update campaign_runner.launches l
-        set attempts = 0, waiting = null, next_attempt_at = null, hindered_at = null
+        -- Its wait is over, and not undone: a reconcile that waited starts over.
+        set attempts = 0, waiting = 'backoff', next_attempt_at = now(), hindered_at = null
         from waiting w
         where l.id = w.id
     )
@@ -4354,8 +4386,12 @@ begin
         'obstacles', to_jsonb(array(
             select 'The campaign or its organization is deleted, archived or closed: the campaign is never due.'
             where v_campaign.status = 'scheduled'
+                and v_campaign.organization_id is not null
                 and v_campaign.scheduled_at <= now()
                 and not exists (select from campaign_runner.due_campaigns(array[p_campaign_id]))
+            union all
+            select 'The campaign belongs to no organization: the campaign is never due.'
+            where v_campaign.organization_id is null
             union all
             select o.message
             from campaign_runner.obstacle(
@@ -4547,8 +4583,8 @@ end;
 comment on function campaign_runner.condition(campaign_runner.launches, text, boolean, boolean) is
     'The condition of a launch whose campaign has this status (NULL: deleted). launched and abandoned: over; taken_over: a '
     'person set the campaign to sending in the middle of the launch; resting: the campaign is not due; held and '
-    'needs_attention: waits for a person; ready: waited for a person, and the cause is gone; failing: failed, and tried '
-    'again by itself; else the state, such as generating or reconciling.';
+    'needs_attention: waits for a person; ready: waited for a person, and the cause is gone, in no list until a step takes '
+    'it; failing: failed, and tried again by itself; else the state, such as generating or reconciling.';
 
 
 -- 80_health/03_open_launches.sql
@@ -4688,7 +4724,7 @@ set row_security = off
 as $$
 declare
     v_stalled_after constant interval := '2 minutes'; -- no caller rests for longer between its steps
-    v_is_hindered constant boolean := (p_launch).failed_with is not null or (p_launch).hindered_at is not null;
+    v_has_error constant boolean := (p_launch).failed_with is not null or (p_launch).hindered_at is not null;
     v_done record;
     v_total bigint;
 begin
@@ -4720,9 +4756,9 @@ begin
         'attempts', (p_launch).attempts,
         'next_attempt_at', (p_launch).next_attempt_at,
         'failed_with', (p_launch).failed_with,
-        'last_error', case when v_is_hindered then (p_launch).last_error end,
+        'last_error', case when v_has_error then (p_launch).last_error end,
         -- The words of the source that refused may hold row data.
-        'detail', case when v_is_hindered and p_with_details then (p_launch).last_error_detail end
+        'detail', case when v_has_error and p_with_details then (p_launch).last_error_detail end
     );
 end;
 $$;
@@ -4779,9 +4815,9 @@ begin
             order by d.scheduled_at
             limit 1
         ),
-        beyond as (
-            -- All p_at_most campaigns that were read have a launch. A campaign beyond them may have none. The time of the last
-            -- call stands for the time since when that campaign has waited.
+        stand_in as (
+            -- All p_at_most campaigns that were read have a launch. A campaign beyond them may have none, and is unknown. The
+            -- last one that was read stands for it, as if it had waited since the last call.
             select d.id, d.organization_id, d.name, d.scheduled_at, greatest(d.scheduled_at, t.at) as since
             from due_campaigns d
             cross join campaign_runner.last_call t
@@ -4816,7 +4852,7 @@ begin
         from (
             select * from untried
             union all
-            select * from beyond
+            select * from stand_in
             union all
             select * from tried
         ) due
@@ -5119,8 +5155,8 @@ end;
 $$;
 comment on function public.campaign_runner_health(uuid, uuid, text[], boolean) is
     'The state of the runner: the last call and runs; the campaigns of one organization or (NULL) of all that are due, come '
-    'next, are under way or wait after a failure. The runs are those of all. Lists show 20 campaigns, counts end where is_capped says so. '
-    'p_with_details: with the words of the source that refused, which may hold row data.';
+    'next, are under way or wait after a failure. The runs are those of all. Lists show 20 campaigns, counts end where '
+    'is_capped says so. p_with_details: with the words of the source that refused, which may hold row data.';
 
 
 -- 80_health/12_history.sql
@@ -5620,8 +5656,8 @@ set enable_sort = off
 set enable_incremental_sort = off
 as $$
 begin
-    -- The first contacts by id. Look for the twins of each e-mail address among all contacts, and for those of a mobile,
-    -- which has no index, among these. `deleted_at` and `mobile` may be missing, see tagged_contacts().
+    -- The first contacts by id. Look for the twins of each e-mail address among all contacts, and for contacts that share a
+    -- mobile, which has no index, among these. `deleted_at` and `mobile` may be missing, see tagged_contacts().
     with sampled as materialized (
         select c.*
         from (select null::timestamptz as deleted_at, null::text as mobile) absent
@@ -5920,7 +5956,7 @@ begin
             from campaign_runner.scheduled_campaigns(v_looked_up_at_most) c
             where exists (select from public.campaign_recipients r where r.campaign_id = c.id)
                 and not exists (
-                    select from campaign_runner.launches l where l.campaign_id = c.id and l.generates is not null
+                    select from campaign_runner.launches l where l.campaign_id = c.id and l.generates
                 )
         )
     end;
@@ -6025,6 +6061,8 @@ volatile
 set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
+declare
+    v_due_at_most constant integer := 1000;
 begin
     -- Postgres plans only the branch that is taken: a missing object makes one check fail, and not all checks.
     case p_check
@@ -6083,21 +6121,22 @@ begin
 
         when 'last_call' then
             return (
+                with due as materialized (
+                    select d.*
+                    from campaign_runner.due_campaigns(array(
+                        select c.id from campaign_runner.scheduled_campaigns(v_due_at_most) c where c.scheduled_at <= now()
+                    )) d
+                )
                 select jsonb_build_object(
                     'seconds_ago', case when isfinite(t.at) then extract(epoch from clock_timestamp() - t.at) end,
-                    'is_any_due', exists (
-                        select from public.campaigns c where c.status = 'scheduled' and c.scheduled_at <= now()
-                    ),
+                    'is_any_due', exists (select from due),
                     -- The call was for this organization alone, and campaigns of others are due.
                     'passed_over_for', (
                         select jsonb_build_object(
                             'id', t.organization_id, 'name', campaign_runner.organization_name(t.organization_id)
                         )
                         where exists (
-                            select from public.campaigns c
-                            where c.status = 'scheduled'
-                                and c.scheduled_at <= t.at
-                                and c.organization_id <> t.organization_id
+                            select from due d where d.scheduled_at <= t.at and d.organization_id <> t.organization_id
                         )
                     ),
                     'system_user_id', t.system_user_id,

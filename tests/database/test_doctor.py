@@ -200,6 +200,27 @@ def test_a_table_of_the_ledger_that_is_gone_is_named(automation: Automate, datab
     assert facts(run)["objects"] == ["table campaign_runner.run_errors is gone"]
 
 
+def test_a_scheduled_campaign_that_is_deleted_is_not_due(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    database.execute("alter table campaigns add deleted_at timestamptz")
+    campaign = factory.campaign(organization)
+    automation(organization=factory.organization()).step()
+    database.execute("update campaigns set deleted_at = now() where id = %s", (campaign,))
+    told = facts(automation())["last_call"]
+    assert (told["is_any_due"], told["passed_over_for"]) == (False, None)
+
+
+def test_chosen_recipients_of_a_campaign_that_is_scheduled_again_are_named(
+    organization: UUID, factory: Factory, automation: Automate
+) -> None:
+    campaign = factory.campaign(organization, name="Acme")
+    factory.recipient(campaign, factory.contact(organization))
+    automation().launch()
+    factory.update("campaigns", campaign, status="scheduled")
+    assert facts(automation())["recipients"] == named(campaign, name="Acme")
+
+
 def test_a_call_for_one_organization_that_passes_over_the_campaigns_of_others_is_named(
     organization: UUID, factory: Factory, automation: Automate
 ) -> None:

@@ -152,6 +152,37 @@ def test_an_error_holds_nothing_of_any_row(campaign: UUID, automation: Automate,
     assert contact["email"] in records.launch(database, campaign)["last_error_detail"]
 
 
+def test_steps_side_by_side_that_meet_one_failure_count_one_attempt(campaign: UUID, database: Connection) -> None:
+    [(began,)] = database.execute("select now()").fetchall()
+    for _ in range(2):
+        database.execute(
+            "select campaign_runner.record_failure("
+            "%(run)s, %(campaign)s, campaign_runner.version(%(campaign)s), 'P0001', 'refused', null, %(began)s)",
+            {"run": uuid4(), "campaign": campaign, "began": began},
+        )
+    assert records.launch(database, campaign)["attempts"] == 1
+    assert database.execute("select count(*) from campaign_runner.run_errors").fetchall() == [(2,)]
+
+
+def test_a_lock_that_lasts_keeps_no_membership_from_freeing_a_launch(
+    factory: Factory, automation: Automate, database: Connection, system_user: UUID
+) -> None:
+    organization = factory.organization()
+    factory.contact(organization)
+    campaign = factory.campaign(organization, due_in=timedelta(hours=-1))
+    assert len(automation().launch()["errors"]) == 1
+    factory.member(organization, system_user)
+    for ago in ("2 minutes", "0"):
+        database.execute(
+            "select campaign_runner.record_failure(%(run)s, %(campaign)s, campaign_runner.version(%(campaign)s),"
+            " 'CR004', 'locked', null, now() - %(ago)s::interval)",
+            {"run": uuid4(), "campaign": campaign, "ago": ago},
+        )
+    assert records.launch(database, campaign)["failed_with"] == "CR004"
+
+    assert [each["campaign_id"] for each in automation().launch()["campaigns"]] == [str(campaign)]
+
+
 def test_a_campaign_that_keeps_failing_backs_off_and_needs_attention_after_ten_attempts(
     campaign: UUID, automation: Automate, database: Connection
 ) -> None:

@@ -359,6 +359,43 @@ def test_recipients_that_outlive_their_campaign_are_still_ours_after_a_launch_th
     assert set(records.recipients(database, campaign)) == set(contacts)
 
 
+def test_a_launch_that_is_freed_after_its_campaign_was_replaced_has_its_whole_audience(
+    run: Automation, campaign: UUID, contacts: list[UUID], factory: Factory, database: Connection
+) -> None:
+    database.execute(
+        "update campaign_runner.launches set waiting = 'needs_attention', attempts = 10, failed_with = 'P0001',"
+        " failed_version = campaign_runner.version(campaign_id)"
+    )
+    database.execute("create temporary table twin as select * from campaigns")
+    with database.transaction():
+        factory.delete("campaigns", [campaign])
+        database.execute("insert into campaigns select * from twin")
+    assert run.retry()
+
+    run.finish()
+
+    assert_launched_exactly(database, campaign)
+    assert set(records.recipients(database, campaign)) == set(contacts)
+
+
+def test_contacts_and_recipients_add_up_where_the_mail_to_an_excluded_contact_is_out(
+    organization: UUID, contacts: list[UUID], factory: Factory, automation: Automate, database: Connection
+) -> None:
+    campaign = factory.campaign(organization)
+    run = automation(max_rows=1)
+    while not records.recipients(database, campaign):
+        run.step()
+    [mailed] = records.recipients(database, campaign)
+    database.execute("update campaign_recipients set status = 'sent'")
+    factory.update("contacts", mailed, is_subscribed=False)
+
+    run.finish()
+
+    launch = records.launch(database, campaign)
+    assert records.recipients(database, campaign)[mailed] == "sent"
+    assert launch["recipient_count"] + sum(launch["excluded"].values()) == launch["contacts"] == len(contacts)
+
+
 def test_a_campaign_that_is_replaced_by_its_twin_between_two_steps_has_its_whole_audience(
     organization: UUID, contacts: list[UUID], factory: Factory, automation: Automate, database: Connection
 ) -> None:

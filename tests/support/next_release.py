@@ -28,7 +28,7 @@ CHANGES = {
 BEGIN = "select campaign_runner.begin_upgrade();"
 # The result of a function cannot be replaced.
 DROP = "drop function if exists campaign_runner.find_work(uuid, uuid, text[], timestamptz);"
-END = "select campaign_runner.drop_replaced_functions();"
+END = "select campaign_runner.drop_leftover_functions();"
 
 
 def write_next_release(directory: Path) -> None:

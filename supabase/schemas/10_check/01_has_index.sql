@@ -9,7 +9,8 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
     -- Only a whole, valid index counts. A unique one must have exactly these columns, in any order, and be checked at
-    -- once (`on conflict` cannot use a deferrable constraint); another one must start with them, in this order.
+    -- once (a deferrable constraint reports a duplicate too late for sync_recipients()); another one must start with them, in
+    -- this order.
     select exists (
         select from pg_index i
         cross join lateral (

@@ -9,4 +9,4 @@ begin
 end;
 $$;
 comment on function campaign_runner.upgrade_key() is
-    'The advisory lock that a call shares with other calls, and that an upgrade has alone.';
+    'The advisory lock that all transactions of the runner share, and that an upgrade has alone.';

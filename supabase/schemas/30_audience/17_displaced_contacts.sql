@@ -1,7 +1,7 @@
 create or replace function campaign_runner.displaced_contacts(
     p_campaign_id uuid,
     p_rules campaign_runner.rules,
-    p_eligible_ids uuid[],
+    p_candidate_ids uuid[],
     p_address_hashes bigint[],
     p_from uuid,
     p_to uuid,
@@ -69,7 +69,7 @@ begin
         ),
         rivals as materialized (
             select e.contact_id, e.address_hash, 1 as rank
-            from unnest(p_eligible_ids, p_address_hashes) as e (contact_id, address_hash)
+            from unnest(p_candidate_ids, p_address_hashes) as e (contact_id, address_hash)
             union all
             select t.contact_id, t.address_hash, t.rank
             from campaign_runner.rival_twins(
@@ -121,7 +121,7 @@ begin
             select r.contact_id, r.address_hash
             from ranked r
             join crowds w on w.address_hash = r.address_hash
-            join unnest(p_eligible_ids) as e (contact_id) on e.contact_id = r.contact_id
+            join unnest(p_candidate_ids) as e (contact_id) on e.contact_id = r.contact_id
             where r.position = 1
         ),
         asked_again as materialized (
@@ -143,6 +143,6 @@ comment on function
         uuid, campaign_runner.rules, uuid[], bigint[], uuid, uuid, uuid[], bigint, boolean, integer
     )
 is
-    'Returns the eligible contacts that lose the mail to another contact with the same address, and some of their twins. Of '
+    'Returns the candidates that lose the mail to another contact with the same address, and some of their twins. Of '
     'twins the one with the lowest id gets the mail, unless the launch has settled it otherwise. p_address_hashes belongs to '
-    'p_eligible_ids. The other arguments are those of evaluate_contacts(). Only for evaluate_contacts().';
+    'p_candidate_ids. The other arguments are those of evaluate_contacts(). Only for evaluate_contacts().';

@@ -44,7 +44,7 @@ begin
                 end
             ) x
         ),
-        eligible as materialized (
+        candidates as materialized (
             select array_agg(i.contact_id) as contact_ids, array_agg(i.address_hash) as address_hashes
             from in_range i
             left join excluded x on x.contact_id = i.contact_id
@@ -53,7 +53,7 @@ begin
         displaced as materialized (
             -- A contact comes twice where a wider search finds it again.
             select distinct d.contact_id
-            from eligible e
+            from candidates e
             cross join lateral campaign_runner.displaced_contacts(
                 p_campaign_id, v_rules, e.contact_ids, e.address_hashes, p_from, p_to, p_contact_ids,
                 p_launch_id, p_among_recipients, p_twins_at_most

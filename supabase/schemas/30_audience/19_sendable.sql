@@ -57,7 +57,8 @@ as
             from campaign_runner.evaluate_contacts(
                 r.campaign_id,
                 p_contact_ids => array[r.contact_id],
-                -- Of the included addresses only that of the contact, which is also that of its twins.
+                -- The list is cut down to the contact's own address. The only others that are judged are its twins, which have
+                -- the same.
                 p_rules => jsonb_populate_record(c.rules, jsonb_build_object('include_emails', case
                     when c.include_hashes[width_bucket(contact.address_hash, c.include_hashes)] = contact.address_hash
                         then jsonb_build_array(contact.address)

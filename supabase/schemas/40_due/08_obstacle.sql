@@ -25,8 +25,8 @@ begin
             )
         )
         union all
-        -- Lateness counts from the last work on the launch, or else from the schedule. So a launch under way never becomes
-        -- late, and a launch that rested too long does, as while its campaign was paused.
+        -- Lateness counts from the later of the two: the schedule, and the last work on the launch. So a launch under way never
+        -- becomes late, and a launch that rested too long does, as while its campaign was paused.
         select 'CR002', format(
             'The campaign is more than %s minutes late, so it was held. Schedule it again to launch it.',
             p_max_lateness_minutes

@@ -87,5 +87,5 @@ begin
 end;
 $$;
 comment on function campaign_runner.next_campaigns(uuid, timestamptz, timestamptz, uuid, integer) is
-    'The next p_at_most scheduled campaigns after the position whose time has come, each with its open launch. '
+    'Of the scheduled campaigns whose time has come, the next p_at_most after the position, each with its open launch. '
     'launch_was_read is false where the campaign has none, or one that is elsewhere in the order.';

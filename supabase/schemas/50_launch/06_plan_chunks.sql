@@ -24,8 +24,8 @@ declare
     v_chunks integer := v_chunks_at_most;
     v_contacts_each integer := v_half_a_step;
 begin
-    -- A chunk is half of a step. At most eight are cut at once: p_max_rows grows when steps are fast, so later
-    -- chunks can be bigger.
+    -- A chunk is half of a step; those at the end of an audience may be a whole step. At most eight are cut at once:
+    -- p_max_rows grows when steps are fast, so later chunks can be bigger.
     select count(*) into v_contacts
     from (
         select from public.contacts c

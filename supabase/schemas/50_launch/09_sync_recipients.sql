@@ -29,7 +29,10 @@ begin
                 from campaign_runner.diff_recipients(p_campaign_id, p_rules, p_from, p_to, p_launch_id) d
             ),
             reasons as (
-                select d.reason, count(*) as n from diff d where d.reason <> 'orphaned' group by d.reason
+                select d.reason, count(*) as n
+                from diff d
+                where d.reason <> 'orphaned' and d.change is distinct from 'keep' -- a recipient whose mail is on its way
+                group by d.reason
             )
             select
                 count(*) filter (where d.reason is distinct from 'orphaned'),

@@ -41,7 +41,7 @@ begin
     select d.organization_id, d.scheduled_at into v_campaign
     from campaign_runner.due_campaigns(array[p_campaign_id], p_now) d;
     if not found or not campaign_runner.is_launch_ready(v_launch, p_system_user_id, p_system_user_roles, p_now) then
-        raise exception 'the campaign is not due any more' using errcode = 'CR001';
+        raise exception 'the campaign is not due, or not ready, any more' using errcode = 'CR001';
     end if;
     select * into v_obstacle
     from campaign_runner.obstacle(

@@ -19,11 +19,15 @@ declare
     v_pushed_back_for constant interval := '10 seconds';
     v_lasting_after constant interval := '1 minute';
     -- A lock, a deadlock, a serialization failure; and a timeout where a smaller step may be in time.
-    v_is_passing constant boolean := p_code in ('CR004', 'CR005', '55P03', '40P01', '40001');
+    v_passing constant text[] := array['CR004', 'CR005', '55P03', '40P01', '40001'];
+    v_is_passing constant boolean := p_code = any (v_passing);
     -- SQLSTATE classes of the connection, transaction, resources, operator and disk. A trigger may raise these as well.
-    v_may_be_database constant boolean := left(p_code, 2) in ('08', '25', '40', '53', '55', '57', '58', 'XX')
+    v_classes_of_database constant text[] := array['08', '25', '40', '53', '55', '57', '58', 'XX'];
+    v_may_be_database constant boolean := left(p_code, 2) = any (v_classes_of_database)
         and p_code <> '57014' and not v_is_passing;
     v_launch campaign_runner.launches;
+    v_database_failed_at timestamptz;
+    v_is_told boolean;
     v_attempts integer;
     v_is_reported boolean := true;
 begin
@@ -33,7 +37,8 @@ begin
     end if;
     v_launch := campaign_runner.open_launch(p_campaign_id);
     -- Another step may be at work on the launch. To wait for that step would end in 55P03.
-    perform from campaign_runner.launches l
+    select * into v_launch
+    from campaign_runner.launches l
     where l.id = v_launch.id and l.closed_at is null
     for update skip locked;
     if not found then
@@ -42,36 +47,47 @@ begin
 
     -- An edit starts the count again.
     v_attempts := case when v_launch.failed_version is distinct from p_version then 0 else v_launch.attempts end;
+    -- A step that began before this failure was recorded, on another chunk of the launch, met the same failure.
+    v_is_told := v_attempts > 0 and coalesce(v_launch.next_attempt_at > p_now, false);
+    -- The time of a lock says nothing about the database.
+    v_database_failed_at := case
+        when left(v_launch.failed_with, 2) = any (v_classes_of_database) and v_launch.failed_with <> all (v_passing)
+            then v_launch.hindered_at
+    end;
     if v_is_passing then
         -- Not a failure of the campaign. It is told once it has lasted a minute.
         v_is_reported := coalesce(v_launch.hindered_at < p_now - v_lasting_after, false);
         update campaign_runner.launches l
         set
+            -- The launch was tried, so it was ready: the next step tries it again.
+            waiting = case when v_is_told then l.waiting end,
+            next_attempt_at = case when v_is_told then l.next_attempt_at end,
             hindered_at = coalesce(l.hindered_at, p_now),
             failed_with = case when v_is_reported then p_code else l.failed_with end,
             last_error = p_message,
             last_error_detail = p_detail
         where l.id = v_launch.id;
     elsif v_may_be_database and (
-        v_launch.hindered_at is null
+        v_database_failed_at is null
         or not exists (
             select from campaign_runner.launches other
-            where other.closed_at > v_launch.hindered_at and other.state = 'launched' and other.id <> v_launch.id
+            where other.closed_at > v_database_failed_at and other.state = 'launched' and other.id <> v_launch.id
         )
     ) then
         -- Not counted, unless the database has launched others since.
         update campaign_runner.launches l
         set
             waiting = 'backoff', next_attempt_at = p_now + v_pushed_back_for,
-            hindered_at = coalesce(l.hindered_at, p_now), attempts = v_attempts, failed_with = p_code,
+            hindered_at = coalesce(v_database_failed_at, p_now), attempts = v_attempts, failed_with = p_code,
             failed_version = p_version,
             last_error = p_message, last_error_detail = p_detail
         where l.id = v_launch.id;
     else
-        v_attempts := v_attempts + 1;
+        v_attempts := v_attempts + (not v_is_told)::integer;
         update campaign_runner.launches l
         set
             attempts = v_attempts,
+            hindered_at = case when v_may_be_database then l.hindered_at end,
             -- A membership makes the launch ready, and time does not.
             waiting = case
                 when p_code = 'CR002' then 'held'
@@ -104,6 +120,7 @@ end;
 $$;
 comment on function campaign_runner.record_failure(uuid, uuid, text, text, text, text, timestamptz) is
     'Records a failure of this version of a campaign in its launch, which then waits, and in the errors of the run. A lock, '
-    'a deadlock, a serialization failure or a timeout of a big step is recorded once it has lasted a minute. What may be the '
+    'a deadlock, a serialization failure or a timeout of a big step is noted in the launch, which stays ready, and entered '
+    'into the errors once it has lasted a minute. What may be the '
     'database''s trouble is not counted as an attempt, unless other campaigns were launched since. False: nothing was entered '
     'into the errors.';

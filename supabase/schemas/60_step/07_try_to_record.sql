@@ -6,7 +6,7 @@ create or replace function campaign_runner.try_to_record(
     p_message text,
     p_detail text,
     p_now timestamptz,
-    out is_recorded boolean,
+    out is_reported boolean,
     out unrecorded text
 )
 language plpgsql
@@ -15,12 +15,16 @@ set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 begin
-    is_recorded := campaign_runner.record_failure(
+    is_reported := campaign_runner.record_failure(
         p_run_id, p_campaign_id, p_version, p_code, p_message, p_detail, p_now
     );
 exception
     when query_canceled or assert_failure or others then
-        is_recorded := false;
+        -- A person's cancel ends the whole step.
+        if sqlerrm = 'canceling statement due to user request' then
+            raise;
+        end if;
+        is_reported := false;
         unrecorded := sqlstate;
 end;
 $$;

@@ -31,7 +31,7 @@ declare
     v_column text;
     v_constraint text;
     v_context text;
-    v_is_recorded boolean;
+    v_is_reported boolean;
     v_lack record;
 begin
     select a.outcome, a.contacts, a.reconciled into outcome, contacts, reconciled
@@ -71,7 +71,7 @@ exception
         if timed_out and p_max_rows > v_smallest_step then
             v_code := 'CR005';
         end if;
-        select r.is_recorded, r.unrecorded into v_is_recorded, unrecorded
+        select r.is_reported, r.unrecorded into v_is_reported, unrecorded
         from campaign_runner.try_to_record(
             p_run_id, p_campaign_id, v_version, v_code,
             campaign_runner.explain_failure(v_code, v_message, v_table, v_column, v_constraint),
@@ -81,18 +81,20 @@ exception
                 'in ' || substring(
                     v_context
                     from '(?n)^PL/pgSQL function (?!campaign_runner\.|(?:public\.)?campaign_runner_(?!exclusions))(.*)$'
-                )
+                ),
+                'in ' || substring(v_context from 'SQL function "(campaign_runner_exclusions)"')
             ),
             p_now
         ) r;
-        outcome := case when v_is_recorded then 'failed' else 'busy' end;
-        is_locked := v_is_recorded and v_code in ('CR004', '55P03');
+        outcome := case when v_is_reported then 'failed' else 'busy' end;
+        is_locked := v_is_reported and v_code in ('CR004', '55P03');
 end;
 $$;
 comment on function
     campaign_runner.attempt_campaign(uuid, uuid, uuid, text[], integer, boolean, integer, timestamptz)
 is
     'Advances a campaign by up to p_max_rows contacts, and records what fails. Outcome: launched, progressed and laid_out '
-    'as of advance_launch(); busy, another step has the campaign or the failure was not recorded; gone; left, for a step that '
-    'begins with this campaign; failed. is_locked: failed, as a transaction that is not ours has held a lock for over a '
-    'minute. unrecorded: the SQLSTATE that kept the failure from being recorded.';
+    'as of advance_launch(); busy, another transaction has the campaign, the campaign changed, or the failure is not '
+    'reported; gone; left, the campaign did not fit into the rest of this step, or timed out in it; failed. is_locked: '
+    'failed, as a transaction that is not ours has held a lock for over a minute. unrecorded: the SQLSTATE that kept the '
+    'failure from being recorded.';

@@ -34,11 +34,15 @@ begin
 -- A failure would undo the launches of this step.
 exception
     when query_canceled or others then
+        -- A person's cancel ends the whole step.
+        if sqlerrm = 'canceling statement due to user request' then
+            raise;
+        end if;
         unrecorded := sqlstate;
 end;
 $$;
 comment on function
     campaign_runner.end_step(uuid, boolean, uuid, uuid, text[], integer, timestamptz, uuid, uuid)
 is
-    'Notes the run and the call. A position of campaigns that is NULL stays. unrecorded: the SQLSTATE that kept both from '
-    'being noted.';
+    'Notes the run and the call. Where the position of campaigns is NULL, the stored one stays. unrecorded: the SQLSTATE that '
+    'kept both from being noted.';

@@ -18,14 +18,15 @@ begin
         select l.id, l.campaign_id, l.organization_id, l.campaign_name, l.attempts, l.last_error
         from campaign_runner.launches l
         where l.closed_at is null
-            and l.waiting is not null
+            and (l.waiting in ('held', 'needs_attention') or l.next_attempt_at > now()) -- else the next step tries it anyway
             and (p_campaign_id is null or l.campaign_id = p_campaign_id)
         order by l.id
         for update
     ),
     freed as (
         update campaign_runner.launches l
-        set attempts = 0, waiting = null, next_attempt_at = null, hindered_at = null
+        -- Its wait is over, and not undone: a reconcile that waited starts over.
+        set attempts = 0, waiting = 'backoff', next_attempt_at = now(), hindered_at = null
         from waiting w
         where l.id = w.id
     )

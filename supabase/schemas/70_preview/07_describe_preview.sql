@@ -51,8 +51,12 @@ begin
         'obstacles', to_jsonb(array(
             select 'The campaign or its organization is deleted, archived or closed: the campaign is never due.'
             where v_campaign.status = 'scheduled'
+                and v_campaign.organization_id is not null
                 and v_campaign.scheduled_at <= now()
                 and not exists (select from campaign_runner.due_campaigns(array[p_campaign_id]))
+            union all
+            select 'The campaign belongs to no organization: the campaign is never due.'
+            where v_campaign.organization_id is null
             union all
             select o.message
             from campaign_runner.obstacle(

@@ -18,5 +18,5 @@ end;
 comment on function campaign_runner.condition(campaign_runner.launches, text, boolean, boolean) is
     'The condition of a launch whose campaign has this status (NULL: deleted). launched and abandoned: over; taken_over: a '
     'person set the campaign to sending in the middle of the launch; resting: the campaign is not due; held and '
-    'needs_attention: waits for a person; ready: waited for a person, and the cause is gone; failing: failed, and tried '
-    'again by itself; else the state, such as generating or reconciling.';
+    'needs_attention: waits for a person; ready: waited for a person, and the cause is gone, in no list until a step takes '
+    'it; failing: failed, and tried again by itself; else the state, such as generating or reconciling.';

@@ -15,7 +15,7 @@ set row_security = off
 as $$
 declare
     v_stalled_after constant interval := '2 minutes'; -- no caller rests for longer between its steps
-    v_is_hindered constant boolean := (p_launch).failed_with is not null or (p_launch).hindered_at is not null;
+    v_has_error constant boolean := (p_launch).failed_with is not null or (p_launch).hindered_at is not null;
     v_done record;
     v_total bigint;
 begin
@@ -47,9 +47,9 @@ begin
         'attempts', (p_launch).attempts,
         'next_attempt_at', (p_launch).next_attempt_at,
         'failed_with', (p_launch).failed_with,
-        'last_error', case when v_is_hindered then (p_launch).last_error end,
+        'last_error', case when v_has_error then (p_launch).last_error end,
         -- The words of the source that refused may hold row data.
-        'detail', case when v_is_hindered and p_with_details then (p_launch).last_error_detail end
+        'detail', case when v_has_error and p_with_details then (p_launch).last_error_detail end
     );
 end;
 $$;

@@ -43,9 +43,9 @@ begin
             order by d.scheduled_at
             limit 1
         ),
-        beyond as (
-            -- All p_at_most campaigns that were read have a launch. A campaign beyond them may have none. The time of the last
-            -- call stands for the time since when that campaign has waited.
+        stand_in as (
+            -- All p_at_most campaigns that were read have a launch. A campaign beyond them may have none, and is unknown. The
+            -- last one that was read stands for it, as if it had waited since the last call.
             select d.id, d.organization_id, d.name, d.scheduled_at, greatest(d.scheduled_at, t.at) as since
             from due_campaigns d
             cross join campaign_runner.last_call t
@@ -80,7 +80,7 @@ begin
         from (
             select * from untried
             union all
-            select * from beyond
+            select * from stand_in
             union all
             select * from tried
         ) due

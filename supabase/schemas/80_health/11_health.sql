@@ -52,5 +52,5 @@ end;
 $$;
 comment on function public.campaign_runner_health(uuid, uuid, text[], boolean) is
     'The state of the runner: the last call and runs; the campaigns of one organization or (NULL) of all that are due, come '
-    'next, are under way or wait after a failure. The runs are those of all. Lists show 20 campaigns, counts end where is_capped says so. '
-    'p_with_details: with the words of the source that refused, which may hold row data.';
+    'next, are under way or wait after a failure. The runs are those of all. Lists show 20 campaigns, counts end where '
+    'is_capped says so. p_with_details: with the words of the source that refused, which may hold row data.';

@@ -17,8 +17,8 @@ set enable_sort = off
 set enable_incremental_sort = off
 as $$
 begin
-    -- The first contacts by id. Look for the twins of each e-mail address among all contacts, and for those of a mobile,
-    -- which has no index, among these. `deleted_at` and `mobile` may be missing, see tagged_contacts().
+    -- The first contacts by id. Look for the twins of each e-mail address among all contacts, and for contacts that share a
+    -- mobile, which has no index, among these. `deleted_at` and `mobile` may be missing, see tagged_contacts().
     with sampled as materialized (
         select c.*
         from (select null::timestamptz as deleted_at, null::text as mobile) absent

@@ -66,7 +66,7 @@ begin
             from campaign_runner.scheduled_campaigns(v_looked_up_at_most) c
             where exists (select from public.campaign_recipients r where r.campaign_id = c.id)
                 and not exists (
-                    select from campaign_runner.launches l where l.campaign_id = c.id and l.generates is not null
+                    select from campaign_runner.launches l where l.campaign_id = c.id and l.generates
                 )
         )
     end;

@@ -9,6 +9,8 @@ volatile
 set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
+declare
+    v_due_at_most constant integer := 1000;
 begin
     -- Postgres plans only the branch that is taken: a missing object makes one check fail, and not all checks.
     case p_check
@@ -67,21 +69,22 @@ begin
 
         when 'last_call' then
             return (
+                with due as materialized (
+                    select d.*
+                    from campaign_runner.due_campaigns(array(
+                        select c.id from campaign_runner.scheduled_campaigns(v_due_at_most) c where c.scheduled_at <= now()
+                    )) d
+                )
                 select jsonb_build_object(
                     'seconds_ago', case when isfinite(t.at) then extract(epoch from clock_timestamp() - t.at) end,
-                    'is_any_due', exists (
-                        select from public.campaigns c where c.status = 'scheduled' and c.scheduled_at <= now()
-                    ),
+                    'is_any_due', exists (select from due),
                     -- The call was for this organization alone, and campaigns of others are due.
                     'passed_over_for', (
                         select jsonb_build_object(
                             'id', t.organization_id, 'name', campaign_runner.organization_name(t.organization_id)
                         )
                         where exists (
-                            select from public.campaigns c
-                            where c.status = 'scheduled'
-                                and c.scheduled_at <= t.at
-                                and c.organization_id <> t.organization_id
+                            select from due d where d.scheduled_at <= t.at and d.organization_id <> t.organization_id
                         )
                     ),
                     'system_user_id', t.system_user_id,

@@ -1,4 +1,4 @@
-create or replace function campaign_runner.drop_replaced_functions()
+create or replace function campaign_runner.drop_leftover_functions()
 returns void
 language plpgsql
 volatile
@@ -22,7 +22,7 @@ begin
     end loop;
 end;
 $$;
-comment on function campaign_runner.drop_replaced_functions() is
+comment on function campaign_runner.drop_leftover_functions() is
     'Drops each function of the runner that the migration did not create or replace: called after the functions, before the '
-    'grants, and outside of savepoints. The function of the project, '
-    'campaign_runner_exclusions, stays.';
+    'grants, and outside of savepoints. The prefix campaign_runner_ is the runner''s. campaign_runner_exclusions, the function '
+    'of the project, stays.';
