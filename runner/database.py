@@ -189,7 +189,7 @@ def _translated(error: APIError, status: int | None) -> RunnerError:
         )
     if code == "42501":
         return InvalidProject(
-            f"The key's role lacks a privilege that the migrations grant ({code}): `python -m runner doctor` names it.",
+            f"The key's role, or a function of the project, lacks a privilege ({code}): see `python -m runner doctor`.",
             part="grants",
             words=_named_object(error.message),
         )

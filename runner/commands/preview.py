@@ -165,8 +165,8 @@ def warnings(found: CampaignPreview) -> list[str]:
         said.append("SYSTEM_USER_ID names nobody: insert the system user into public.profiles.")
     if found.status == "scheduled" and not found.has_schedule:
         said.append("It is scheduled, but without a time: set scheduled_at, or it is never due.")
-    if found.status not in ("draft", "scheduled", "paused"):
-        said.append(f"Its status is {found.status}: it is launched only when somebody schedules it again.")
+    if found.status not in ("draft", "scheduled"):
+        said.append(f"Its status is {found.status}: no run launches the campaign until its status is scheduled.")
     if not found.generates and found.status != "sending":  # those of a sending campaign are on their way
         said.append(
             "It has recipients from before, so a launch generates none and keeps those. Delete them to have the "
@@ -175,7 +175,7 @@ def warnings(found: CampaignPreview) -> list[str]:
     elif found.launch is not None and found.launch.inserted:
         said.append(
             f"A launch is half done, with {found.launch.inserted} recipients written; the next run goes on with it, if "
-            "the campaign is due."
+            "the campaign is scheduled and due."
         )
     if found.launch is not None and found.launch.waits_because is not None:
         said.append(f"Its launch failed and waits: {found.launch.waits_because}")

@@ -118,11 +118,11 @@ def stuck_because(health: Health, launch: OpenLaunch, *, waits_for_a_person: boo
     return ", ".join(said)
 
 
-def refusal(launch: OpenLaunch, guards: Iterable[str] = ()) -> list[str]:
+def refusal(launch: OpenLaunch, error: str | None, guards: Iterable[str] = ()) -> list[str]:
     """Why the launch failed, what refused, and the words of the source, where these say more."""
-    if launch.last_error is None:
+    if error is None:
         return []
-    said = [told_error(launch.last_error), *guards]
+    said = [told_error(error), *guards]
     if launch.detail is not None and launch.detail != launch.last_error:
         said.append(f"In the words of the source: {launch.detail}")
     return said
@@ -169,7 +169,7 @@ def _block(campaign: Campaign, paragraphs: Iterable[str]) -> list[str]:
 
 def _stuck(health: Health, launch: OpenLaunch, *, waits_for_a_person: bool) -> list[str]:
     lines = [whose(launch), stuck_because(health, launch, waits_for_a_person=waits_for_a_person)]
-    return [*lines, *refusal(launch)]
+    return [*lines, *refusal(launch, launch.last_error)]
 
 
 def _under_way(health: Health, launch: OpenLaunch) -> list[str]:
@@ -182,7 +182,7 @@ def _under_way(health: Health, launch: OpenLaunch) -> list[str]:
         f"since {_ago(health, launch.since)}{late}",
         whose(launch),
     ]
-    lines += refusal(launch)
+    lines += refusal(launch, launch.last_error)
     if launch.stalled_since is not None:
         lines.append(f"stalled: no step has worked on it since {_ago(health, launch.stalled_since)}")
     return lines

@@ -375,18 +375,18 @@ def test_a_user_without_a_profile_needs_the_profile_before_a_membership(project:
             "backing_off",
             {
                 "failed_with": "23505",
-                "last_error": "Another row has the key (SQLSTATE 23505, constraint one_each).",
+                "last_error": "Another row has the key (SQLSTATE 23505, constraint one_each). Correct the cause.",
                 "detail": "duplicate key …\nKey (tenant, name)=(7, O'Hara) already exists.",
             },
-            "Another row has the key",
+            "A unique index of the project refused the campaign (SQLSTATE 23505, constraint one_each).",
             "See the row that is in the way: "
-            "select * from public.campaign_recipients where (tenant, name) = ('7', 'O''Hara'); Once that row is done",
+            "select * from public.campaign_recipients where (tenant, name) = ('7', 'O''Hara'); Change one of",
         ),
         (
             "backing_off",
             {"failed_with": "23505", "detail": "Key (campaign)=(7) already exists.\nin check_quota() line 3"},
             "The trigger quota on public.campaign_recipients runs check_quota().",
-            "Do what the trigger asks for, or correct the trigger. Or take away",
+            "Correct the trigger, or the rows that the trigger works on. Or take away",
         ),
         (
             "backing_off",

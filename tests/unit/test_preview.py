@@ -130,6 +130,7 @@ def test_names_that_match_nobody_are_pointed_out(campaign: FakeApi) -> None:
         ({"looks_wrong": LOOKS_WRONG | {"unknown": 1}}, "1 contact without is_subscribed, in the first 2 contacts"),
         ({"looks_wrong": LOOKS_WRONG | {"mobiles": 1}}, "1 mobile number of several contacts without an address"),
         ({"recipient_count": 0}, "Nobody gets it"),
+        ({"status": "paused"}, "Its status is paused: no run launches the campaign until its status is scheduled."),
         ({"unmatched": UNMATCHED | {"emails_not_looked_up": 4}}, "the last 4 were not looked up"),
     ],
 )
@@ -142,7 +143,7 @@ def test_what_somebody_should_know_before_is_a_warning(
 
 
 def test_a_campaign_that_is_planned_well_has_no_warning(campaign: FakeApi) -> None:
-    for status in ("draft", "scheduled", "paused"):
+    for status in ("draft", "scheduled"):
         assert warnings(campaign, status=status) == []
     assert warnings(campaign, launch={"state": "opened", "inserted": 0, "waits_because": None}) == []
 

@@ -57,8 +57,8 @@ def _well(health: Health, problems: Collection[str]) -> str:
         if health.upcoming:
             upcoming = health.upcoming[0]
             said.append(f"Next: {upcoming.name} {upcoming.campaign_id}, {coming(health, upcoming)}.")
-        # A campaign of another status, as paused, is not looked at: no index leads to it.
-        said.append("All campaigns with their status: python -m runner campaigns")
+        # No index leads to a campaign of another status.
+        said.append("Campaigns of another status, such as paused, are not looked at: python -m runner campaigns")
     return " ".join(said)
 
 
@@ -107,7 +107,7 @@ def _trouble(kind: str, launch: OpenLaunch, refusing: Sequence[Guard], facts: Fa
         # The statement that stands under tables keeps the constraint.
         if _stands_under_tables(launch, refusing, facts):
             return "see_tables"
-        if "campaign_runner_exclusions(" in (launch.detail or ""):
+        if re.search(r"in campaign_runner_exclusions\b", launch.detail or ""):
             return "refused_by_exclusions"
         if refusing:
             return "refused_by_guard"
@@ -131,4 +131,6 @@ def _told(health: Health, kind: str, launch: OpenLaunch, refusing: Sequence[Guar
         written = f"{launch.recipients_inserted:,} recipients were written"
         return f"{who}: a person set the campaign to sending before its audience was complete; {written}, and stay."
     since = stuck_because(health, launch, waits_for_a_person=kind in ("needs_attention", "held"))
-    return " ".join([f"{who}: {since}.", *refusal(launch, guards.descriptions(refusing, known))])
+    return " ".join(
+        [f"{who}: {since}.", *refusal(launch, guards.error(refusing, launch), guards.descriptions(refusing, known))]
+    )

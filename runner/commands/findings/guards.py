@@ -12,6 +12,7 @@ from runner.health import OpenLaunch
 _OF_TRIGGERS = frozenset({"08", "25", "42", "53", "57", "58", "P0", "XX"})
 _SLOW = ("57014", "CR005")
 _MISSING = ("3F000", "42P01", "42703", "42704", "42883")  # a schema, table, column, setting or function
+_RAISED = "P0"  # by the project's own words
 _DATA_EXCEPTIONS = "22"  # a division by zero, a text that is no number
 _COMPUTING = ("default", "generated column")
 _CALL = re.compile(r"[(][^)]")  # an expression with brackets around something: now() fails for no row
@@ -51,6 +52,15 @@ def triggers(guards: Iterable[Guard], table: str) -> list[Guard]:
     return [each for each in guards if each.kind == "trigger" and each.table_name == table]
 
 
+def error(refusing: Sequence[Guard], launch: OpenLaunch) -> str | None:
+    """The last error. What refused stands in the place of all that may refuse with such an SQLSTATE."""
+    if launch.last_error is None or not refusing:
+        return launch.last_error
+    return re.sub(
+        r"^[^(]*(?= \(SQLSTATE)", f"A {refusing[0].kind} of the project refused the campaign", launch.last_error
+    )
+
+
 def descriptions(refusing: Sequence[Guard], guards: Sequence[Guard]) -> Iterator[str]:
     """What the guards that refused are, a sentence each; and where the value comes from that they refused."""
     yield from map(_description, refusing)
@@ -69,10 +79,8 @@ def advice(refusing: Sequence[Guard], guards: Sequence[Guard], launch: OpenLaunc
     if code in _SLOW:
         return f"Make the {guard.kind} faster."
     if guard.kind == "unique index" and (same := _SAME_KEY.search(words)):
-        return (
-            f"See the row that is in the way: {_row_in_the_way(guard, same)} "
-            "Once that row is done, the campaign is tried again by itself."
-        )
+        way_out = "Finish or change that row" if " WHERE " in guard.definition else "Change one of the two"
+        return f"See the row that is in the way: {_row_in_the_way(guard, same)} {way_out}."
     if _keeps_the_status(launch) and guard.function_name:
         return (
             f"See what the trigger asks for: select pg_get_functiondef('{guard.function_name}'::regproc); "
@@ -82,6 +90,8 @@ def advice(refusing: Sequence[Guard], guards: Sequence[Guard], launch: OpenLaunc
         return f"Correct the default of {', '.join(each.name for each in origins)}."
     if guard.kind in _COMPUTING:
         return f"Correct the {guard.kind}."
+    if guard.kind == "rule" or (guard.function_name and code[:2] != _RAISED):
+        return f"Correct the {guard.kind}, or the rows that the {guard.kind} works on."
     return f"Do what the {guard.kind} asks for, or correct the {guard.kind}."
 
 

@@ -217,8 +217,9 @@ TROUBLES = {
     "unprivileged": Trouble(
         "campaigns",
         "problem",
-        "what the project adds to a launch may not read or use something",
-        "Grant what is missing, as: {statement} Then: python -m runner retry {campaign_id}",
+        "a function or default of the project, such as public.campaign_runner_exclusions, lacks a privilege",
+        "Grant what public.campaign_runner_exclusions, or a default of a column, needs, as: {statement} "
+        "Then: python -m runner retry {campaign_id}",
     ),
     "refused_by_exclusions": Trouble(
         "campaigns",
