@@ -3975,6 +3975,9 @@ stable
 set search_path = pg_catalog, pg_temp
 set row_security = off
 set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_incremental_sort = off
 as $$
 #variable_conflict use_column
 begin
