@@ -12,7 +12,7 @@ export PYTHONUTF8 := 1
 # pytest compiles every test anew where it may not keep what it compiled: eight seconds for each process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run serve develop test test-slow bench soak mutants check format generate lock clean FORCE
+.PHONY: help run serve develop test test-slow plans bench soak mutants check format generate lock clean FORCE
 .DELETE_ON_ERROR:
 
 help: ## This list
@@ -41,6 +41,9 @@ test: $(READY) ## The tests that a change should pass before a commit (four minu
 # Many of these wait for servers to start, die and time out, so four processes are worth it on two cores.
 test-slow: $(READY) ## The other tests: crashes, audiences of a million, hostile requests, deployment (ARGS="tests/faults" for some)
 	@PYTEST_XDIST_AUTO_NUM_WORKERS=$${PYTEST_XDIST_AUTO_NUM_WORKERS:-4} $(PYTEST) -m slow $(ARGS)
+
+plans: $(READY) ## The plan guarantee in every project of its matrix, 1,920 of them (forty minutes; the other tests take each pair)
+	@PLANS=all $(PYTEST) --dist load tests/database/test_plan_guarantee.py -k large $(ARGS)
 
 bench: $(READY) ## How fast it is, against the raw statements (half an hour; ARGS="--help" for less)
 	@$(VENV) -m tests.benchmarks $(ARGS)
