@@ -396,6 +396,12 @@ def test_a_user_without_a_profile_needs_the_profile_before_a_membership(project:
         ),
         (
             "backing_off",
+            {"failed_with": "53100", "last_error": "The disk of the database is full (SQLSTATE 53100)."},
+            "The disk of the database is full (SQLSTATE 53100). The trigger quota on",
+            "If the database is well, correct the trigger. Or take away",
+        ),
+        (
+            "backing_off",
             {"failed_with": "42501", "detail": "permission denied for sequence tickets"},
             "The default of public.campaign_recipients.ticket is nextval('public.tickets'::regclass).",
             "grant usage on sequence tickets to service_role; Or take away",

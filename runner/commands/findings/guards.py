@@ -10,6 +10,7 @@ from runner.health import OpenLaunch
 
 # Classes of SQLSTATEs that a trigger of the project raises, mostly.
 _OF_TRIGGERS = frozenset({"08", "25", "42", "53", "57", "58", "P0", "XX"})
+_OF_DATABASE = _OF_TRIGGERS - {"42", "P0"}  # or the database's own
 _SLOW = ("57014", "CR005")
 _MISSING = ("3F000", "42P01", "42703", "42704", "42883")  # a schema, table, column, setting or function
 _RAISED = "P0"  # by the project's own words
@@ -53,8 +54,8 @@ def triggers(guards: Iterable[Guard], table: str) -> list[Guard]:
 
 
 def error(refusing: Sequence[Guard], launch: OpenLaunch) -> str | None:
-    """The last error. What refused stands in the place of all that may refuse with such an SQLSTATE."""
-    if launch.last_error is None or not refusing:
+    """The last error. What its words name stands in the place of all that may refuse with such an SQLSTATE."""
+    if launch.last_error is None or not refusing or not _is_named(refusing[0], _words(launch)):
         return launch.last_error
     return re.sub(
         r"^[^(]*(?= \(SQLSTATE)", f"A {refusing[0].kind} of the project refused the campaign", launch.last_error
@@ -74,10 +75,12 @@ def advice(refusing: Sequence[Guard], guards: Sequence[Guard], launch: OpenLaunc
         return f"Grant what the {guard.kind} needs, as: {grant}"
     if _NET.search(words):
         return "Add the extension that the trigger needs: create extension if not exists pg_net;"
-    if code in _MISSING:
-        return f"Create what is missing, or correct the {guard.kind}."
     if code in _SLOW:
         return f"Make the {guard.kind} faster."
+    if code[:2] in _OF_DATABASE and not _is_named(guard, words):
+        return "See in its log whether the database is well. If the database is well, correct the trigger."
+    if code in _MISSING:
+        return f"Create what is missing, or correct the {guard.kind}."
     if guard.kind == "unique index" and (same := _SAME_KEY.search(words)):
         way_out = "Finish or change that row" if " WHERE " in guard.definition else "Change one of the two"
         return f"See the row that is in the way: {_row_in_the_way(guard, same)} {way_out}."
