@@ -18,7 +18,8 @@ begin
         select l.id, l.campaign_id, l.organization_id, l.campaign_name, l.attempts, l.last_error
         from campaign_runner.launches l
         where l.closed_at is null
-            and (l.waiting in ('held', 'needs_attention') or l.next_attempt_at > now()) -- else the next step tries it anyway
+            and l.waiting is not null
+            and (l.attempts = 0 and l.next_attempt_at <= now()) is not true -- freed before, and not tried yet
             and (p_campaign_id is null or l.campaign_id = p_campaign_id)
         order by l.id
         for update
