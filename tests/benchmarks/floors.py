@@ -1,4 +1,4 @@
-"""What the work costs at least on this machine, whoever does it: the inserts alone, and the evaluation alone."""
+"""The least that the work costs on this machine: the raw inserts alone, and the evaluations alone."""
 
 from __future__ import annotations
 

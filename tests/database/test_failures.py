@@ -183,6 +183,38 @@ def test_a_lock_that_lasts_keeps_no_membership_from_freeing_a_launch(
     assert [each["campaign_id"] for each in automation().launch()["campaigns"]] == [str(campaign)]
 
 
+def test_the_time_of_a_lock_is_not_that_of_the_trouble_of_the_database(
+    campaign: UUID, factory: Factory, automation: Automate, database: Connection, system_user: UUID
+) -> None:
+    failure = (
+        "select campaign_runner.record_failure("
+        "%(run)s, %(campaign)s, campaign_runner.version(%(campaign)s), %(code)s, 'refused', null, now())"
+    )
+    database.execute(failure, {"run": uuid4(), "campaign": campaign, "code": "CR004"})
+    other = factory.organization(system_user)
+    factory.campaign(other)
+    assert automation(organization=other).launch()["processed_count"] == 1
+
+    database.execute(failure, {"run": uuid4(), "campaign": campaign, "code": "53300"})
+
+    assert records.launch(database, campaign)["attempts"] == 0
+
+
+def test_a_person_s_cancel_while_a_failure_is_recorded_ends_the_step(
+    campaign: UUID, automation: Automate, database: Connection
+) -> None:
+    refuse(database, campaign)
+    database.execute(
+        """
+        create function cancel() returns trigger language plpgsql as $$
+        begin raise exception 'canceling statement due to user request' using errcode = '57014'; end $$;
+        create trigger cancel before insert on campaign_runner.run_errors for each row execute function cancel();
+        """
+    )
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        automation().step()
+
+
 def test_a_campaign_that_keeps_failing_backs_off_and_needs_attention_after_ten_attempts(
     campaign: UUID, automation: Automate, database: Connection
 ) -> None:

@@ -200,6 +200,17 @@ def test_a_campaign_that_is_not_scheduled_is_never_too_late(
     assert automation(max_lateness_minutes=10).preview_campaign(campaign)["obstacles"] == []
 
 
+def test_a_campaign_of_no_organization_is_called_that_and_not_deleted(
+    organization: UUID, factory: Factory, automation: Automate, database: Connection
+) -> None:
+    campaign = factory.campaign(organization)
+    database.execute("alter table campaigns alter organization_id drop not null")
+    database.execute("update campaigns set organization_id = null where id = %s", (campaign,))
+    obstacles = automation().preview_campaign(campaign)["obstacles"]
+    assert obstacles[0] == "The campaign belongs to no organization: the campaign is never due."
+    assert not any("deleted" in each for each in obstacles)
+
+
 def test_an_unknown_campaign_is_an_error(automation: Automate) -> None:
     with pytest.raises(psycopg.Error) as caught:
         automation().preview_campaign(uuid4())

@@ -15,7 +15,7 @@ CALL_SECONDS = 600.0  # longer without a call than this, too
 
 
 def call_findings(facts: Facts, settings: Settings) -> Iterator[Finding]:
-    """When the last call came, for whom, and with which settings."""
+    """The time of the last call, its organization, and its settings."""
     call = facts.last_call
     if call is None:
         return

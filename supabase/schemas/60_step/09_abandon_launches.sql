@@ -22,7 +22,7 @@ begin
         -- As in advance_launch().
         last_error = case when l.failed_with is not null then l.last_error end,
         last_error_detail = case when l.failed_with is not null then l.last_error_detail end,
-        -- True where no cascade deleted the recipients. Decided now: recipients that somebody writes later do not make the next
+        -- True where no cascade deleted the recipients. Decided now: recipients that a person writes later do not make the next
         -- launch resume. An opened launch inherits what the launch before it left.
         left_recipients = coalesce(l.generates, campaign_runner.would_generate(l.campaign_id))
             and exists (select from public.campaign_recipients r where r.campaign_id = l.campaign_id)
